@@ -1,0 +1,413 @@
+"""The frozen values that flow from stage to stage.
+
+Nothing here touches the world. Text that a keyserver said is kept as it was parsed, bounded in length; it is escaped
+where it is shown (report, web, log), because only there is known for what.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Self
+
+import dns.exception
+import dns.name
+
+from poolmgr.errors import ParseError
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+Host = dns.name.Name | ipaddress.IPv4Address | ipaddress.IPv6Address
+"""How a keyserver is reached: an absolute DNS name or an address literal."""
+
+MAX_TEXT = 255
+"""Characters kept of any one text that a keyserver says: a DNS name fits, a novel does not."""
+
+_ADDRESS = re.compile(r"[0-9A-Fa-f:.]+")
+_LABEL = re.compile(rb"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+
+
+def parse_host(text: str) -> Host:
+    """Return the address or absolute DNS name that `text` stands for.
+
+    Accepts IPv4 and IPv6 literals (brackets allowed, zone ids not), and host names of letters, digits, hyphens and
+    underscores (RFC 1123 section 2.1; underscores because some keyservers have them), with or without the root's dot.
+    Other scripts are taken through IDNA 2008 (RFC 5891).
+
+    Raises ParseError for anything else, whatever its length or content.
+    """
+    if len(text) > MAX_TEXT:
+        raise ParseError(f"a host name has at most {MAX_TEXT} characters, this has {len(text)}")
+    literal = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    try:
+        if _ADDRESS.fullmatch(literal):
+            return ipaddress.ip_address(literal)
+    except ValueError:
+        pass
+    try:
+        labels = [dns.name.IDNA_2008.encode(label) for label in text.lower().removesuffix(".").split(".")]
+        name = dns.name.Name([*labels, b""])
+    except (dns.exception.DNSException, UnicodeError) as error:
+        raise ParseError(f"{text!a} is neither an address nor a DNS name") from error
+    if not all(map(_LABEL.fullmatch, labels)):
+        raise ParseError(f"{text!a} is neither an address nor a host name of letters, digits and hyphens")
+    if labels[-1].isdigit():
+        raise ParseError(f"{text!a} ends in a number but is no address")
+    return name
+
+
+def host_text(host: Host) -> str:
+    """Return `host` as people write it: without the root's dot, addresses without brackets."""
+    if isinstance(host, dns.name.Name):
+        return host.to_text(omit_final_dot=True)
+    return str(host)
+
+
+def host_order(host: Host) -> tuple[int, tuple[bytes, ...], int]:
+    """Return a sort key: names in DNSSEC canonical order (RFC 4034 section 6.1), then IPv4, then IPv6."""
+    if isinstance(host, dns.name.Name):
+        return (0, tuple(reversed(host.canonicalize().labels)), 0)
+    return (host.version, (), int(host))
+
+
+def address_order(address: IPAddress) -> tuple[int, int]:
+    """Return a sort key: IPv4 before IPv6, each by number."""
+    return (address.version, int(address))
+
+
+class Family(enum.StrEnum):
+    """An address family, by the name that config and reports use."""
+
+    IPV4 = "ipv4"
+    IPV6 = "ipv6"
+
+    @classmethod
+    def of(cls, address: IPAddress) -> Self:
+        """Return the family of `address`."""
+        return cls(f"ipv{address.version}")
+
+    @property
+    def rdtype(self) -> str:
+        """The record type that holds an address of this family."""
+        return "A" if self is Family.IPV4 else "AAAA"
+
+
+class Service(enum.StrEnum):
+    """What a pool's client may ask an address for."""
+
+    HKP = "hkp"
+    HTTP = "http"
+    HKPS = "hkps"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Endpoint:
+    """One port of one address. No name is looked up to reach it."""
+
+    service: Service
+    address: IPAddress
+    port: int
+
+    def __str__(self) -> str:
+        """Return ``hkp 192.0.2.1:11371`` or ``hkp [2001:db8::1]:11371``."""
+        address = f"[{self.address}]" if self.address.version == 6 else str(self.address)
+        return f"{self.service} {address}:{self.port}"
+
+
+_VERSION = re.compile(r"v?(\d{1,9}(?:\.\d{1,9}){0,5})(.*)\Z", re.ASCII | re.DOTALL)
+_BUILD_AFTER = re.compile(r"-(\d{1,9})(?:-g[0-9a-f]+)?(?![\w.])", re.ASCII)
+_PRERELEASE = re.compile(r"[-~.]?([a-z]*)[-.]?(\d{0,9})", re.ASCII)
+
+
+@functools.total_ordering
+@dataclass(frozen=True, slots=True, eq=False)
+class Version:
+    """A keyserver's version as its software orders them.
+
+    ``1.1.6+`` and ``2.1.0-104-gabc`` are builds after that release, ``2.4-beta2`` and ``2.3~x`` come before it, and
+    ``2.2`` equals ``2.2.0``. What follows a blank says nothing of the order. Versions of different software do not
+    compare in any meaningful way: the caller keeps them apart.
+    """
+
+    text: str
+    numbers: tuple[int, ...]
+    build: tuple[int, str, int]
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the version that `text` says, or raise ParseError where it starts with no number."""
+        match = _VERSION.match(text[:MAX_TEXT])
+        if match is None:
+            raise ParseError(f"{text[:MAX_TEXT]!a} is not a version: it starts with no number")
+        rest = match[2].lower().partition(" ")[0]
+        after = _BUILD_AFTER.match(rest)
+        build = (0, "", 0)
+        if after is not None:
+            build = (1, "", int(after[1]))
+        elif rest.startswith("+"):
+            build = (1, "", 0)
+        elif rest:
+            before = _PRERELEASE.match(rest)
+            build = (-1, before[1], int(before[2] or 0)) if before is not None else (-1, "", 0)
+        return cls(text[:MAX_TEXT], tuple(int(number) for number in match[1].split(".")), build)
+
+    @property
+    def minor(self) -> tuple[int, int]:
+        """The first two numbers: keyservers that share them synchronise with each other."""
+        return (*self.numbers, 0)[:2]  # type: ignore[return-value]  # mypy does not count a slice of a star tuple
+
+    def _order(self) -> tuple[tuple[int, ...], tuple[int, str, int]]:
+        return ((*self.numbers, 0, 0, 0, 0, 0, 0)[:6], self.build)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Version) and self._order() == other._order()
+
+    def __lt__(self, other: Version) -> bool:
+        return self._order() < other._order()
+
+    def __hash__(self) -> int:
+        return hash(self._order())
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A gossip peer as a stats page lists it. `recon_port` is None where the page does not say."""
+
+    host: Host
+    recon_port: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """What one op=stats page says. Every field but `software` may be missing: None is "unknown", which is not 0.
+
+    `keys` is never negative. `taken_at` is when the keyserver counted its keys, aware UTC: up to a day ago for SKS.
+    `rejected_peers` counts the peers that were masked, malformed or over the limit.
+    """
+
+    software: str
+    version: str | None = None
+    hostname: str | None = None
+    nodename: str | None = None
+    contact: str | None = None
+    keys: int | None = None
+    taken_at: datetime | None = None
+    peers: tuple[Peer, ...] = ()
+    rejected_peers: int = 0
+    mailsync: tuple[str, ...] = ()
+
+
+class Ask(enum.StrEnum):
+    """What a probe asks for."""
+
+    STATS = "stats"
+    LOOKUP = "lookup"
+
+
+class Outcome(enum.StrEnum):
+    """How a probe ended. OK is the only good one."""
+
+    OK = "ok"
+    NOT_ALLOWED = "not-allowed"
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    CONNECT_TIMEOUT = "connect-timeout"
+    FIRST_BYTE_TIMEOUT = "first-byte-timeout"
+    TIMEOUT = "timeout"
+    RESET = "reset"
+    TRUNCATED = "truncated"
+    TOO_BIG = "too-big"
+    NOT_HTTP = "not-http"
+    HTTP_STATUS = "http-status"
+    REDIRECT = "redirect"
+    NOT_KEYSERVER = "not-keyserver"
+    NO_KEY = "no-key"
+    WRONG_KEY = "wrong-key"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """One bounded exchange with one endpoint and how it ended.
+
+    `host` is the Host header that was sent, without its port. `detail` says more about the outcome, for people.
+    `connect`, `first_byte` and `total` count from the start of the exchange; those not reached are None. `server` and
+    `via` are the reply's headers, None where absent.
+    """
+
+    ask: Ask
+    endpoint: Endpoint
+    host: str
+    outcome: Outcome
+    detail: str = ""
+    status: int | None = None
+    started: datetime
+    connect: timedelta | None = None
+    first_byte: timedelta | None = None
+    total: timedelta | None = None
+    server: str | None = None
+    via: str | None = None
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the endpoint did what a client needs."""
+        return self.outcome is Outcome.OK
+
+
+@dataclass(frozen=True, slots=True)
+class KeyserverAddress:
+    """One address of a keyserver: what it said of itself when asked there, and every probe of it."""
+
+    address: IPAddress
+    stats: Stats | None
+    probes: tuple[Probe, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keyserver:
+    """A keyserver of the mesh under its canonical name.
+
+    `depth` is the number of gossip links from the nearest seed (a seed has 0). Each address belongs to exactly one
+    keyserver. `problem` says why a name gave no address, None where it did.
+    """
+
+    name: Host
+    aliases: tuple[Host, ...] = ()
+    depth: int
+    addresses: tuple[KeyserverAddress, ...] = ()
+    problem: str | None = None
+
+    @property
+    def hosts(self) -> tuple[Host, ...]:
+        """The name and its aliases."""
+        return (self.name, *self.aliases)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """One crawl of the mesh, ordered by keyserver name. `cut_short` has a sentence for each bound that was reached."""
+
+    started: datetime
+    finished: datetime
+    keyservers: tuple[Keyserver, ...]
+    cut_short: tuple[str, ...] = ()
+
+
+class ReasonCode(enum.StrEnum):
+    """Why an address is out of a pool, or eligible and not published."""
+
+    EXCLUDED = "excluded"
+    NOT_INCLUDED = "not-included"
+    NO_ADDRESS = "no-address"
+    FAMILY = "family"
+    SPECIAL_PURPOSE = "special-purpose"
+    STATS = "stats"
+    SOFTWARE = "software"
+    VERSION = "version"
+    NO_COUNT = "no-count"
+    BEHIND = "behind"
+    AHEAD = "ahead"
+    COHORT = "cohort"
+    SERVICE = "service"
+    CAP = "cap"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One rule that an address fails: what was measured, what the rule asks for, and both in a sentence."""
+
+    code: ReasonCode
+    measured: str
+    limit: str
+    sentence: str
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+class State(enum.StrEnum):
+    """Where an address stands with one pool."""
+
+    MEMBER = "member"
+    ELIGIBLE = "eligible"
+    OUT = "out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What was decided of one address for one pool.
+
+    `address` is None for a keyserver whose name gave none. Only a member is without reasons.
+    """
+
+    pool: dns.name.Name
+    keyserver: Host
+    address: IPAddress | None
+    state: State
+    reasons: tuple[Reason, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.state is State.OUT and not self.reasons:
+            raise ValueError(f"{self.address} is out of {self.pool} without a reason")
+        if self.state is State.MEMBER and (self.reasons or self.address is None):
+            raise ValueError(f"{self.address} cannot be a member of {self.pool}: {self.reasons}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overrides:
+    """Keyservers that the operator names, by name or alias, by address, or by network."""
+
+    names: frozenset[dns.name.Name] = frozenset()
+    networks: tuple[IPNetwork, ...] = ()
+
+    def match(self, hosts: tuple[Host, ...], address: IPAddress | None) -> str | None:
+        """Return the entry that names one of `hosts` or holds `address`, as text, or None."""
+        for host in hosts:
+            if host in self.names:
+                return host_text(host)
+        for network in self.networks:
+            if address is not None and address in network:
+                single = network.prefixlen == network.max_prefixlen
+                return str(network.network_address if single else network)
+        return None
+
+    def __bool__(self) -> bool:
+        return bool(self.names or self.networks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """What is promised under one owner name.
+
+    `host` is the Host header that this pool's clients send; an address must answer every one of `services` under it.
+    `minimum_versions` (software, lower case) are asked for beside the policy's. `min_members` is the floor and
+    `max_records` the cap per family. `max_removed` is the share of the published addresses of one family that one run
+    may remove; one may always go. The TTL is in whole seconds.
+    """
+
+    name: dns.name.Name
+    host: dns.name.Name
+    families: frozenset[Family]
+    services: frozenset[Service]
+    minimum_versions: Mapping[str, Version] = field(default_factory=dict)
+    exclude: Overrides = Overrides()
+    include_only: Overrides = Overrides()
+    max_records: int = 10
+    min_members: Mapping[Family, int] = field(default_factory=dict)
+    max_removed: float = 0.5
+    ttl: timedelta = timedelta(seconds=300)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The members of every pool and family, each in address order, and the final verdicts in the judge's order."""
+
+    members: Mapping[tuple[dns.name.Name, Family], tuple[IPAddress, ...]]
+    verdicts: tuple[Verdict, ...]
