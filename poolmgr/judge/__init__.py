@@ -1,0 +1,1 @@
+"""Snapshot to Selection. Nothing here touches the world."""

@@ -1,0 +1,125 @@
+"""Short ways to build the values that tests are about."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+import dns.name
+
+from poolmgr.model import (
+    Ask,
+    Endpoint,
+    Family,
+    Keyserver,
+    KeyserverAddress,
+    Outcome,
+    Overrides,
+    Pool,
+    Probe,
+    Service,
+    Snapshot,
+    Stats,
+    parse_host,
+)
+from poolmgr.zone.desired import from_text
+from poolmgr.zone.records import Records
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+ORIGIN = dns.name.from_text("example.org.")
+POOL = dns.name.from_text("pool.example.org.")
+
+SKELETON = """\
+$TTL 300
+@ IN SOA ns1 hostmaster ( 1 900 600 86400 60 )
+@ IN NS ns1
+ns1 IN A 192.0.2.53
+"""
+
+
+def pool(name: str = "pool.example.org.", /, **fields: object) -> Pool:
+    """Return a pool of both families that asks for hkp only and has no floor, with `fields` set otherwise."""
+    owner = dns.name.from_text(name)
+    values: dict[str, object] = {
+        "name": owner,
+        "host": owner,
+        "families": frozenset(Family),
+        "services": frozenset({Service.HKP}),
+        **fields,
+    }
+    return Pool(**values)  # type: ignore[arg-type]
+
+
+def overrides(*entries: str) -> Overrides:
+    """Return overrides that name `entries`: names, addresses or networks."""
+    names, networks = set(), []
+    for entry in entries:
+        try:
+            networks.append(ipaddress.ip_network(entry))
+        except ValueError:
+            names.add(dns.name.from_text(entry))
+    return Overrides(names=frozenset(names), networks=tuple(networks))
+
+
+def probe(
+    address: str,
+    *,
+    ask: Ask = Ask.LOOKUP,
+    service: Service = Service.HKP,
+    outcome: Outcome = Outcome.OK,
+    host: str = "pool.example.org",
+    detail: str = "",
+) -> Probe:
+    """Return a probe of `address` that ended with `outcome`."""
+    port = {Service.HKP: 11371, Service.HTTP: 80, Service.HKPS: 443}[service]
+    return Probe(
+        ask=ask,
+        endpoint=Endpoint(service, ipaddress.ip_address(address), port),
+        host=host,
+        outcome=outcome,
+        detail=detail,
+        started=NOW,
+        total=timedelta(milliseconds=150),
+    )
+
+
+def keyserver(
+    name: str,
+    *addresses: str,
+    keys: int | None = 5_000_000,
+    software: str = "SKS",
+    version: str | None = "1.1.6",
+    outcomes: dict[Service, Outcome] | None = None,
+    stats_outcome: Outcome = Outcome.OK,
+    detail: str = "",
+) -> Keyserver:
+    """Return a keyserver whose every address told the same, and answered lookups with `outcomes`."""
+    outcomes = {Service.HKP: Outcome.OK, Service.HTTP: Outcome.OK} if outcomes is None else outcomes
+    stats = Stats(software=software, version=version, keys=keys, hostname=name) if stats_outcome is Outcome.OK else None
+    found = []
+    for address in addresses:
+        probes = [probe(address, ask=Ask.STATS, outcome=stats_outcome, host=name, detail=detail)]
+        if stats is not None:
+            probes += [probe(address, service=service, outcome=outcome) for service, outcome in outcomes.items()]
+        found.append(KeyserverAddress(ipaddress.ip_address(address), stats, tuple(probes)))
+    problem = None if addresses else f"{name} does not exist (NXDOMAIN)"
+    return Keyserver(name=parse_host(name), depth=0, addresses=tuple(found), problem=problem)
+
+
+def snapshot(keyservers: Iterable[Keyserver]) -> Snapshot:
+    """Return a crawl that took ten seconds and ended at NOW."""
+    return Snapshot(started=NOW - timedelta(seconds=10), finished=NOW, keyservers=tuple(keyservers))
+
+
+def mesh(count: int, *, first: int = 1, keys: int = 5_000_000, version: str = "1.1.6") -> list[Keyserver]:
+    """Return `count` healthy keyservers ks1, ks2, ... at 198.51.100.1, .2, ..."""
+    return [
+        keyserver(f"ks{number}.example.net", f"198.51.100.{number}", keys=keys, version=version)
+        for number in range(first, first + count)
+    ]
+
+
+def zone(text: str = "") -> Records:
+    """Return the skeleton's records and those of `text`, all of the zone example.org."""
+    return from_text(SKELETON + text, ORIGIN, "test.zone")
