@@ -1,0 +1,1 @@
+"""Selection and skeleton to Plan. Nothing here touches the world."""
