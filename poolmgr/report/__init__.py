@@ -1,0 +1,1 @@
+"""Snapshot and verdicts to rows, JSON, CSV and text. Nothing here touches the world."""

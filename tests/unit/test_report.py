@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from poolmgr.judge.selection import select
+from poolmgr.judge.verdict import Policy, judge
+from poolmgr.model import Keyserver, Outcome, Service
+from poolmgr.report import rows, table
+from poolmgr.report.escape import csv_cell, printable
+from poolmgr.report.rows import Row
+from tests.build import keyserver, mesh, pool, snapshot
+
+HOSTILE = "\x1b[31m\u202eks\n<script>\t[bold]x[/bold]"
+
+
+def reported(keyservers: list[Keyserver], **fields: object) -> tuple[Row, ...]:
+    of = pool(**fields)
+    judgement = judge(snapshot(keyservers), Policy(), [of])
+    selection = select(judgement.verdicts, [of], {})
+    hosts = {"pool.example.org": "pool.example.org"}
+    return rows.rows(snapshot(keyservers), selection.verdicts, judgement.references, Policy().window, hosts)
+
+
+def mixed() -> list[Keyserver]:
+    return [
+        *mesh(5),
+        keyserver("late.example.net", "203.0.113.9", keys=4_900_000),
+        keyserver("gone.example.net"),
+        keyserver("old.example.net", "2001:db8::9", version="1.0.10", keys=None),
+        keyserver("hostile.example.net", "203.0.113.66", software=HOSTILE, version="=cmd()"),
+    ]
+
+
+def test_a_row_has_what_was_measured() -> None:
+    late = next(row for row in reported(mixed()) if row.keyserver == "late.example.net")
+    assert (late.address, late.keys, late.difference) == ("203.0.113.9", 4_900_000, -100_000)
+    assert (late.software, late.version) == ("SKS", "1.1.6")
+    assert late.services == {Service.HKP: Outcome.OK, Service.HTTP: Outcome.OK}
+
+
+def test_a_row_without_address_or_count_leaves_them_unknown() -> None:
+    by_name = {row.keyserver: row for row in reported(mixed())}
+    gone, old = by_name["gone.example.net"], by_name["old.example.net"]
+    assert (gone.address, gone.services, gone.keys, gone.software) == (None, {}, None, None)
+    assert (old.keys, old.difference) == (None, None)
+
+
+def test_plain_text_is_one_line_per_address_with_every_reason() -> None:
+    ((name, group),) = table.by_pool(reported(mixed(), max_records=4))
+    text = table.to_plain(name, group)
+    lines = text.splitlines()
+    assert lines[0] == "pool.example.org: 4 members (4 A, 0 AAAA), 1 eligible, 4 out"
+    assert len(lines) == 2 + 9
+    assert [line.split()[0] for line in lines[2:]] == ["member"] * 4 + ["eligible"] + ["out"] * 4
+    assert "100000 keys behind: 4900000 of the 5000000 of sks 1.1" in text
+
+
+def test_json_says_the_same_as_the_rows() -> None:
+    report = reported(mixed())
+    document = json.loads(rows.to_json(snapshot(mixed()), report))
+    assert (document["format"], document["version"]) == ("poolmgr-report", 1)
+    (only,) = document["pools"]
+    assert only["name"] == "pool.example.org"
+    assert [entry["address"] for entry in only["addresses"]] == [row.address for row in report]
+    late = next(entry for entry in only["addresses"] if entry["keyserver"] == "late.example.net")
+    (reason,) = late["reasons"]
+    assert (reason["code"], reason["measured"], reason["limit"]) == ("behind", "4900000", "4998000")
+
+
+def test_csv_has_a_line_per_row_and_the_same_columns_everywhere() -> None:
+    report = reported(mixed())
+    lines = list(csv.DictReader(io.StringIO(rows.to_csv(report))))
+    assert len(lines) == len(report)
+    late = next(line for line in lines if line["keyserver"] == "late.example.net")
+    assert (late["hkp"], late["difference"], late["codes"]) == ("ok", "-100000", "behind")
+
+
+def test_hostile_text_reaches_neither_terminal_nor_csv_unescaped() -> None:
+    report = reported(mixed())
+    ((name, group),) = table.by_pool(report)
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system="standard")
+    console.print(table.to_table(name, group))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    for text in (table.to_plain(name, group), shown):
+        assert "\x1b[31m\u202e" not in text
+        assert "\u202e" not in text
+        assert "\t" not in text
+    assert "\\x1b[31m" in table.to_plain(name, group)
+    cells = [cell for line in csv.reader(io.StringIO(rows.to_csv(report))) for cell in line]
+    assert not any("\x1b" in cell or "\n" in cell or "\t" in cell for cell in cells)
+    assert "'=cmd()" in cells
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+def test_the_table_fits_its_terminal_and_keeps_every_word(width: int) -> None:
+    ((name, group),) = table.by_pool(reported(mixed()))
+    console = Console(file=io.StringIO(), width=width, force_terminal=False)
+    console.print(table.to_table(name, group))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert all(len(line) <= width for line in shown.splitlines())
+    for word in ("203.0.113.9", "4900000", "-100000", "behind", "NXDOMAIN"):
+        assert word in shown.replace("\n", " ") or width < 80
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("keys.example.org", "keys.example.org"),
+        ("b\u00fccher", "b\u00fccher"),
+        ("a\x00b\x1b\r\n", "a\\x00b\\x1b\\r\\n"),
+        ("\u202e\u200b\u2028", "\\u202e\\u200b\\u2028"),
+        ("back\\slash", "back\\\\slash"),
+        ("\ud800", "\\ud800"),
+    ],
+)
+def test_printable_shows_what_a_terminal_could_act_on(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1"])
+def test_no_csv_cell_starts_a_formula(text: str) -> None:
+    assert csv_cell(text)[0] in "'\\"
