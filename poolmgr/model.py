@@ -52,7 +52,7 @@ def parse_host(text: str) -> Host:
     try:
         labels = [dns.name.IDNA_2008.encode(label) for label in text.lower().removesuffix(".").split(".")]
         name = dns.name.Name([*labels, b""])
-    except (dns.exception.DNSException, UnicodeError) as error:
+    except dns.exception.DNSException as error:
         raise ParseError(f"{text!a} is neither an address nor a DNS name") from error
     if not all(map(_LABEL.fullmatch, labels)):
         raise ParseError(f"{text!a} is neither an address nor a host name of letters, digits and hyphens")

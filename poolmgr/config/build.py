@@ -1,0 +1,168 @@
+"""A valid config file to what the stages take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import dns.name
+
+from poolmgr import __version__
+from poolmgr.config import schema
+from poolmgr.config.fields import Override
+from poolmgr.crawl.frontier import Bounds
+from poolmgr.crawl.probe import Canary, Exchange, Lookup, Search
+from poolmgr.crawl.resolve import Nameservers
+from poolmgr.crawl.spider import Crawl
+from poolmgr.judge.verdict import Policy
+from poolmgr.model import Family, Overrides, Pool, Service
+from poolmgr.publish.rfc2136 import Primary
+from poolmgr.publish.tsig import KeyFile, KeySource, SecretFile, SecretInEnvironment
+from poolmgr.publish.zonefile import Verify, ZoneFile
+from poolmgr.zone.serial import Scheme
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Zone:
+    """The zone that the pools are in. `skeleton` is there whenever a target is a zone file."""
+
+    origin: dns.name.Name
+    skeleton: Path | None
+    serial: Scheme
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What one config file says, complete and consistent; all paths are absolute.
+
+    `path` is the file itself, `state` the folder of the store and the lock, `membership` an SKS membership file whose
+    peers are seeds too, `keep` how long crawls are kept in the store. No `targets`: nothing is published.
+    """
+
+    path: Path
+    state: Path
+    keep: timedelta
+    crawl: Crawl
+    membership: Path | None
+    policy: Policy
+    pools: tuple[Pool, ...]
+    zone: Zone
+    targets: tuple[ZoneFile | Primary, ...]
+
+
+def build(file: schema.ConfigFile, path: Path) -> Config:
+    """Return the config that `file` says; `path` is where it was read, absolute."""
+    folder = path.parent
+    pools = tuple(_pool(pool) for pool in file.pools)
+    return Config(
+        path=path,
+        state=folder / file.state.folder,
+        keep=file.state.keep,
+        crawl=_crawl(file.crawl, pools),
+        membership=_below(folder, file.crawl.membership),
+        policy=_policy(file.policy),
+        pools=pools,
+        zone=Zone(origin=file.zone.origin, skeleton=_below(folder, file.zone.skeleton), serial=file.zone.serial),
+        targets=tuple(_target(target, folder) for target in file.publish),
+    )
+
+
+def _below(folder: Path, path: Path | None) -> Path | None:
+    return None if path is None else folder / path
+
+
+def _crawl(crawl: schema.CrawlSection, pools: Iterable[Pool]) -> Crawl:
+    contact = "" if crawl.contact is None else f" (+{crawl.contact})"
+    ports = crawl.ports
+    return Crawl(
+        seeds=crawl.seeds,
+        lookup=_lookup(crawl),
+        hosts=tuple(dict.fromkeys(pool.host for pool in pools)),
+        bounds=Bounds(
+            max_depth=crawl.max_depth,
+            max_keyservers=crawl.max_keyservers,
+            max_peers=crawl.max_peers,
+            max_addresses=crawl.max_addresses,
+            allow_networks=crawl.allow_networks,
+        ),
+        exchange=Exchange(
+            deadline=crawl.deadline, max_bytes=crawl.max_bytes, user_agent=f"poolmgr/{__version__}{contact}"
+        ),
+        nameservers=Nameservers(servers=crawl.nameservers, timeout=crawl.dns_timeout),
+        ports={Service.HKP: ports.hkp, Service.HTTP: ports.http, Service.HKPS: ports.hkps},
+        workers=crawl.workers,
+    )
+
+
+def _lookup(crawl: schema.CrawlSection) -> Lookup:
+    if crawl.canary is not None:
+        return Canary(crawl.canary)
+    assert crawl.search is not None, "the rules ask for one of both"
+    return Search(crawl.search)
+
+
+def _overrides(entries: Iterable[Override]) -> Overrides:
+    entries = tuple(entries)
+    return Overrides(
+        names=frozenset(entry for entry in entries if isinstance(entry, dns.name.Name)),
+        networks=tuple(entry for entry in entries if not isinstance(entry, dns.name.Name)),
+    )
+
+
+def _policy(policy: schema.PolicySection) -> Policy:
+    return Policy(
+        minimum_versions=policy.minimum_versions,
+        max_keys_behind=policy.max_keys_behind,
+        max_keys_ahead=policy.max_keys_ahead,
+        min_cohort=policy.min_cohort,
+        exclude=_overrides(policy.exclude),
+        include_only=_overrides(policy.include_only),
+    )
+
+
+def _pool(pool: schema.PoolSection) -> Pool:
+    floors = {Family.IPV4: pool.min_members.ipv4, Family.IPV6: pool.min_members.ipv6}
+    return Pool(
+        name=pool.name,
+        host=pool.host or pool.name,
+        families=frozenset(pool.families),
+        services=frozenset(pool.services),
+        minimum_versions=pool.minimum_versions,
+        exclude=_overrides(pool.exclude),
+        include_only=_overrides(pool.include_only),
+        max_records=pool.max_records,
+        min_members={family: floors[family] for family in dict.fromkeys(pool.families)},
+        max_removed=pool.max_removed,
+        ttl=pool.ttl,
+    )
+
+
+def _target(target: schema.Target, folder: Path) -> ZoneFile | Primary:
+    if isinstance(target, schema.Rfc2136Section):
+        address, port = target.server
+        return Primary(server=address, port=port, key=_key(target.key, folder), timeout=target.timeout)
+    return ZoneFile(
+        path=folder / target.file,
+        checks=target.check,
+        reload=target.reload,
+        reload_timeout=target.reload_timeout,
+        verify=None if target.verify is None else _verify(target.verify),
+    )
+
+
+def _verify(verify: schema.VerifySection) -> Verify:
+    address, port = verify.server
+    return Verify(server=address, port=port, timeout=verify.timeout)
+
+
+def _key(key: schema.KeySection, folder: Path) -> KeySource:
+    if key.file is not None:
+        return KeyFile(folder / key.file)
+    assert key.name is not None, "the rules ask for it"
+    assert key.algorithm is not None, "the rules ask for it"
+    if key.environment is not None:
+        return SecretInEnvironment(key.name, key.algorithm, key.environment)
+    assert key.secret_file is not None, "the rules ask for one of the three"
+    return SecretFile(key.name, key.algorithm, folder / key.secret_file)

@@ -1,0 +1,413 @@
+from __future__ import annotations
+
+import ast
+import ipaddress
+import re
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import dns.name
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from poolmgr import __version__
+from poolmgr.config import Config, Zone, json_schema, load_config
+from poolmgr.config.document import MAX_BYTES, parse_document
+from poolmgr.config.fields import HOST, NETWORK, OVERRIDE, SOCKET, Scalar, duration, duration_text, size, size_text
+from poolmgr.config.rules import broken_rules
+from poolmgr.config.schema import validate
+from poolmgr.crawl.frontier import Bounds
+from poolmgr.crawl.probe import Canary, Exchange, Search
+from poolmgr.crawl.resolve import Nameservers
+from poolmgr.crawl.spider import Crawl
+from poolmgr.errors import ConfigError, ParseError
+from poolmgr.judge.verdict import Policy
+from poolmgr.model import Family, Overrides, Pool, Service, Version, parse_host
+from poolmgr.publish.rfc2136 import Primary
+from poolmgr.publish.tsig import KeyFile, SecretFile, SecretInEnvironment
+from poolmgr.publish.zonefile import Checker, Verify, ZoneFile
+from poolmgr.zone.serial import Scheme
+
+ROOT = Path(__file__).parents[2]
+BAD_FILES = sorted((ROOT / "tests/data/config").glob("*.yaml"))
+MINIMAL = """\
+crawl: {seeds: [keyserver.example.org], search: admin}
+pools: [{name: pool.example.org}]
+zone: {origin: example.org}
+"""
+
+Write = Callable[[str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write(text: str) -> Path:
+        path = tmp_path / "config.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def problems_of(path: Path) -> list[str]:
+    with pytest.raises(ConfigError) as refusal:
+        load_config(path)
+    assert all(problem.startswith(f"{path}:") for problem in refusal.value.problems)
+    return [problem.removeprefix(f"{path}:") for problem in refusal.value.problems]
+
+
+def expected_of(path: Path) -> list[str]:
+    lines = path.read_bytes().decode("latin-1").splitlines()
+    return [line.removeprefix("# ") for line in lines if re.match(r"# \d+:\d+: ", line)]
+
+
+def name(text: str) -> dns.name.Name:
+    return dns.name.from_text(text)
+
+
+# Bad files
+
+
+@pytest.mark.parametrize("path", BAD_FILES, ids=lambda path: path.stem)
+def test_a_bad_file_is_refused_with_exactly_the_problems_in_its_first_lines(path: Path) -> None:
+    assert expected_of(path)
+    assert problems_of(path) == expected_of(path)
+
+
+def sentences(module: Path) -> Iterator[str]:
+    """Yield each sentence that a module can say as a regular expression, with any text for its variable parts."""
+    tree = ast.parse(module.read_text())
+    skipped = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    skipped |= {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.JoinedStr):
+            parts = [str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            parts = [node.value]
+        else:
+            continue
+        text = "".join(parts)
+        if len(re.findall(r"[a-z]{2,}", re.sub(r"\{\w*\}", "", text))) >= 3 and " " in text:
+            yield ".*".join(re.escape(part) for part in re.split(r"\{\w*\}", text))
+
+
+def test_every_sentence_of_the_code_has_a_bad_file() -> None:
+    said = "\n".join(line for path in BAD_FILES for line in expected_of(path))
+    modules = [ROOT / f"poolmgr/config/{module}.py" for module in ("document", "fields", "schema", "rules")]
+    found = [sentence for module in modules for sentence in sentences(module)]
+    elsewhere = re.escape(" is larger than ")  # such a file is made in a test of its own
+    missing = [sentence for sentence in found if elsewhere not in sentence and not re.search(sentence, said)]
+    assert len(found) > 40
+    assert missing == []
+
+
+def test_a_missing_file_is_refused_with_its_cause(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"absent\.yaml: cannot be read: No such file or directory; .*-c"):
+        load_config(tmp_path / "absent.yaml")
+
+
+def test_a_folder_is_refused_with_its_cause(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        load_config(tmp_path)
+
+
+def test_a_file_at_the_size_limit_is_read_and_one_above_is_refused(write: Write) -> None:
+    padded = MINIMAL + "#" * (MAX_BYTES - len(MINIMAL))
+    assert load_config(write(padded)).zone.origin == name("example.org")
+    with pytest.raises(ConfigError, match=f"larger than {MAX_BYTES} bytes"):
+        load_config(write(padded + "#"))
+
+
+def test_a_byte_order_mark_is_skipped_and_does_not_count(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + MINIMAL.encode())
+    assert load_config(path).zone.origin == name("example.org")
+    path.write_bytes("\ufeff# éé".encode() + b"\xff")
+    assert problems_of(path) == ["1:5: not readable as YAML: it is not UTF-8 text: save the file as UTF-8"]
+
+
+def test_no_problem_shows_what_may_be_a_secret(write: Write) -> None:
+    key = "{name: k, algorithm: hmac-sha256, environment: c2VjcmV0IHNlY3JldA==, secret: c2VjcmV0IHNlY3JldA==}"
+    path = write(f"{MINIMAL}publish: [{{type: rfc2136, server: 192.0.2.53, key: {key}}}]\n")
+    problems = "\n".join(problems_of(path))
+    assert "publish[0].key.secret: is not a key of this section, did you mean secret_file?" in problems
+    assert "publish[0].key.environment: is not the name of an environment variable" in problems
+    assert "c2Vj" not in problems
+
+
+def test_hostile_text_is_cut_and_escaped(write: Write) -> None:
+    path = write(f'{MINIMAL}policy: {{"\\e]0;x{"y" * 300}": 1, min_cohort: "\\e[2J{"z" * 300}"}}\n')
+    for problem in problems_of(path):
+        assert problem.isascii()
+        assert problem.isprintable()
+        assert "y" * 61 not in problem
+        assert "z" * 61 not in problem
+
+
+KEYS = st.sampled_from(sorted({key for section in json_schema()["$defs"].values() for key in section["properties"]}))
+WORDS = st.sampled_from(["zonefile", "rfc2136", "ipv6", "example.org", "a.example.org", "5m", "50%", "1.1.6", "[key]"])
+VALUES = st.recursive(
+    st.booleans() | st.integers() | st.floats(0, 9) | WORDS | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS | st.text(max_size=3), inner, max_size=6),
+    max_leaves=30,
+)
+FILES = st.fixed_dictionaries(
+    {"crawl": VALUES, "pools": st.lists(VALUES, max_size=2), "zone": VALUES, "publish": st.lists(VALUES, max_size=2)}
+)
+
+
+@settings(deadline=None)  # a busy machine is not a fault
+@given(FILES | VALUES)
+def test_any_values_give_a_config_or_problems_in_our_own_words(value: object) -> None:
+    file, invalid = validate(value)
+    broken = broken_rules(value, Path("/etc"))
+    assert (file is None) == bool(invalid)
+    for problem in (*invalid, *broken):
+        assert not re.search(r"[Ii]nput|Value error|pydantic|https://errors", problem.sentence)
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=200) | st.text("{}[]:,-?&*!|>'\"%@`#\\ \nauxU0", max_size=60).map(str.encode))
+def test_any_bytes_give_a_document_or_a_config_error(content: bytes) -> None:
+    try:
+        said = [f"{mark.line}:{mark.column}" for mark in parse_document(content, "config.yaml").marks.values()]
+    except ConfigError as error:
+        said = [problem.removeprefix("config.yaml:") for problem in error.problems]
+    assert all(re.match(r"\d+:\d+(: not readable as YAML: .|$)", text) for text in said)
+
+
+# What a file becomes
+
+
+def test_a_minimal_file_has_the_defaults_of_the_stages(write: Write) -> None:
+    path = write(MINIMAL)
+    pool = name("pool.example.org")
+    assert load_config(path) == Config(
+        path=path,
+        state=Path("/var/lib/poolmgr"),
+        keep=timedelta(days=90),
+        crawl=Crawl(
+            seeds=(name("keyserver.example.org"),),
+            lookup=Search("admin"),
+            hosts=(pool,),
+            exchange=Exchange(user_agent=f"poolmgr/{__version__}"),
+        ),
+        membership=None,
+        policy=Policy(),
+        pools=(
+            Pool(
+                name=pool,
+                host=pool,
+                families=frozenset(Family),
+                services=frozenset({Service.HKP}),
+                min_members={Family.IPV4: 3, Family.IPV6: 0},
+            ),
+        ),
+        zone=Zone(origin=name("example.org"), skeleton=None, serial=Scheme.UNIXTIME),
+        targets=(),
+    )
+
+
+def test_every_value_reaches_its_stage(write: Write) -> None:
+    path = write("""
+state: {folder: state, keep: 30d}
+crawl:
+  seeds: [A.example.org., 192.0.2.1, "2001:db8::1"]
+  membership: sks/membership
+  canary: 0x0123 4567 89ab cdef 0123  4567 89ab cdef 0123 4567
+  nameservers: [127.0.0.1, "127.0.0.1:5353", "[::1]:5353", "::1"]
+  dns_timeout: 1s
+  deadline: 1m30s
+  max_bytes: 512KiB
+  max_depth: 1
+  max_keyservers: 2
+  max_peers: 3
+  max_addresses: 4
+  workers: 5
+  contact: admin@example.org
+  allow_networks: [127.0.0.0/8, "::1"]
+  ports: {hkp: 1, http: 2, hkps: 3}
+policy:
+  minimum_versions: {hockeypuck: "2.2"}
+  max_keys_behind: 6
+  max_keys_ahead: 7
+  min_cohort: 8
+  exclude: [bad.example.org, 192.0.2.66, "2001:db8:bad::/48"]
+  include_only: [good.example.org]
+pools:
+  - name: example.org
+    host: keys.example.org
+    families: [ipv6]
+    services: [hkp, http]
+    minimum_versions: {hockeypuck: "2.3"}
+    exclude: [192.0.2.0/24]
+    include_only: ["2001:db8::/32"]
+    max_records: 4
+    min_members: {ipv6: 2}
+    max_removed: 25%
+    ttl: 1h
+  - {name: b.example.org, host: keys.example.org, min_members: 1}
+zone: {origin: Example.ORG., skeleton: zones/example.org.zone, serial: date}
+publish:
+  - type: zonefile
+    file: /srv/example.org.zone
+    check: [named-checkzone, nsd-checkzone]
+    reload: [rndc, reload]
+    reload_timeout: 2s
+    verify: {server: "[::1]:5353", timeout: 3s}
+  - {type: zonefile, file: other.zone}
+""")
+    folder = path.parent
+    config = load_config(path)
+    assert config.state == folder / "state"
+    assert config.keep == timedelta(days=30)
+    assert config.membership == folder / "sks/membership"
+    loopback4, loopback6 = ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")
+    networks = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+    assert config.crawl == Crawl(
+        seeds=tuple(map(parse_host, ("a.example.org", "192.0.2.1", "2001:db8::1"))),
+        lookup=Canary("0123456789ABCDEF0123456789ABCDEF01234567"),
+        hosts=(name("keys.example.org"),),
+        bounds=Bounds(max_depth=1, max_keyservers=2, max_peers=3, max_addresses=4, allow_networks=networks),
+        exchange=Exchange(
+            deadline=timedelta(seconds=90),
+            max_bytes=512 * 1024,
+            user_agent=f"poolmgr/{__version__} (+admin@example.org)",
+        ),
+        nameservers=Nameservers(
+            servers=((loopback4, 53), (loopback4, 5353), (loopback6, 5353), (loopback6, 53)),
+            timeout=timedelta(seconds=1),
+        ),
+        ports={Service.HKP: 1, Service.HTTP: 2, Service.HKPS: 3},
+        workers=5,
+    )
+    assert config.policy == Policy(
+        minimum_versions={"hockeypuck": Version.parse("2.2")},
+        max_keys_behind=6,
+        max_keys_ahead=7,
+        min_cohort=8,
+        exclude=Overrides(
+            names=frozenset({name("bad.example.org")}),
+            networks=(ipaddress.ip_network("192.0.2.66/32"), ipaddress.ip_network("2001:db8:bad::/48")),
+        ),
+        include_only=Overrides(names=frozenset({name("good.example.org")})),
+    )
+    assert config.pools[0] == Pool(
+        name=name("example.org"),
+        host=name("keys.example.org"),
+        families=frozenset({Family.IPV6}),
+        services=frozenset({Service.HKP, Service.HTTP}),
+        minimum_versions={"hockeypuck": Version.parse("2.3")},
+        exclude=Overrides(networks=(ipaddress.ip_network("192.0.2.0/24"),)),
+        include_only=Overrides(networks=(ipaddress.ip_network("2001:db8::/32"),)),
+        max_records=4,
+        min_members={Family.IPV6: 2},
+        max_removed=0.25,
+        ttl=timedelta(hours=1),
+    )
+    assert config.pools[1].min_members == {Family.IPV4: 1, Family.IPV6: 1}
+    assert config.zone.origin == name("example.org")
+    assert config.zone.skeleton == folder / "zones/example.org.zone"
+    assert config.zone.serial is Scheme.DATE
+    assert config.targets == (
+        ZoneFile(
+            path=Path("/srv/example.org.zone"),
+            checks=(Checker.NAMED, Checker.NSD),
+            reload=("rndc", "reload"),
+            reload_timeout=timedelta(seconds=2),
+            verify=Verify(server=loopback6, port=5353, timeout=timedelta(seconds=3)),
+        ),
+        ZoneFile(path=folder / "other.zone"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "source"),
+    [
+        ("{file: tsig.key}", KeyFile(Path("tsig.key"))),
+        (
+            "{name: k, algorithm: hmac-sha512, environment: SECRET}",
+            SecretInEnvironment(name("k"), "hmac-sha512", "SECRET"),
+        ),
+        (
+            "{name: k, algorithm: hmac-sha256, secret_file: /run/secret}",
+            SecretFile(name("k"), "hmac-sha256", Path("/run/secret")),
+        ),
+    ],
+)
+def test_a_key_comes_from_one_of_three_places(
+    write: Write, key: str, source: KeyFile | SecretInEnvironment | SecretFile
+) -> None:
+    path = write(f"{MINIMAL}publish: [{{type: rfc2136, server: 192.0.2.53:5353, timeout: 3s, key: {key}}}]\n")
+    if isinstance(source, KeyFile):
+        source = KeyFile(path.parent / source.path)
+    server = ipaddress.ip_address("192.0.2.53")
+    expected = Primary(server=server, port=5353, key=source, timeout=timedelta(seconds=3))
+    assert load_config(path).targets == (expected,)
+
+
+def test_a_floor_may_be_as_high_as_the_cap(write: Write) -> None:
+    pool = "pool.example.org, max_records: 4, min_members: 4"
+    assert load_config(write(MINIMAL.replace("pool.example.org", pool))).pools[0].min_members[Family.IPV4] == 4
+
+
+@pytest.mark.parametrize("kind", [SOCKET, HOST, NETWORK, OVERRIDE])
+def test_an_address_has_no_interface_behind_it(kind: Scalar[object]) -> None:
+    assert kind.parse("fe80::1")
+    with pytest.raises(ParseError):
+        kind.parse("fe80::1%eth0")
+
+
+def test_aliases_are_written_out(write: Write) -> None:
+    path = write(
+        MINIMAL.replace("pool.example.org}", "pool.example.org, exclude: *bad}").replace(
+            "crawl:", "policy: {exclude: &bad [bad.example.org]}\ncrawl:"
+        )
+    )
+    config = load_config(path)
+    assert config.pools[0].exclude == config.policy.exclude == Overrides(names=frozenset({name("bad.example.org")}))
+
+
+def test_a_relative_path_of_the_config_file_still_gives_absolute_paths(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(f"{MINIMAL}state: {{folder: state}}\n")
+    monkeypatch.chdir(path.parent)
+    assert load_config(Path("config.yaml")).state == path.parent / "state"
+
+
+SECOND = timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "inside", "outside"),
+    [
+        (duration(60 * SECOND, 120 * SECOND), ["60s", "1m", "1m60s", "2m"], ["59s", "0s", "2m1s", "999999d"]),
+        (
+            duration(SECOND, 60 * SECOND),
+            ["1s", "60s"],
+            ["1", "s", "1 s", "-1s", "1.5s", "1s1m", "1ms", "1S", "٣s", "1s\n"],
+        ),
+        (size(1024, 2048), ["1KiB", "1024B", "2KiB"], ["1023B", "2049B", "1kb", "1K", "1 KiB", "1MiB", ""]),
+    ],
+)
+def test_limits_are_inside_and_everything_else_is_refused(
+    kind: Scalar[object], inside: list[str], outside: list[str]
+) -> None:
+    for text in inside:
+        assert kind.parse(text)
+    for text in outside:
+        with pytest.raises(ParseError):
+            kind.parse(text)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 999_999))
+def test_durations_and_sizes_are_read_as_they_are_written(count: int) -> None:
+    assert duration(SECOND, timedelta(days=12)).parse(duration_text(count * SECOND)) == count * SECOND
+    for unit in (1, 1024, 1024**2):
+        assert size(1, 2**40).parse(size_text(unit * count)) == unit * count
