@@ -1,0 +1,1 @@
+"""The mesh to a Snapshot: resolve, probe, parse."""
