@@ -27,7 +27,7 @@ class Cohort(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """How far from its cohort's reference a count may be, in keys, and how many keyservers make a cohort."""
+    """How far from its cohort's reference a count may be, in keys, and how many keyservers must agree on one."""
 
     behind: int
     ahead: int
@@ -36,7 +36,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What the healthy keyservers of a cohort have: `keys` is the count to compare with, from `votes` keyservers."""
+    """What the healthy keyservers of a cohort have: `keys` is the count to compare with, `votes` how many agree."""
 
     cohort: Cohort
     keys: int
@@ -69,9 +69,7 @@ def references(keyservers: Iterable[Keyserver], window: Window) -> Mapping[Cohor
     for keyserver in keyservers:
         for cohort, keys in _votes(keyserver).items():
             votes[cohort].append(keys)
-    return {
-        cohort: Reference(cohort, _reference(votes[cohort], window), len(votes[cohort])) for cohort in sorted(votes)
-    }
+    return {cohort: _reference(cohort, votes[cohort], window) for cohort in sorted(votes)}
 
 
 def _votes(keyserver: Keyserver) -> Mapping[Cohort, int]:
@@ -84,18 +82,19 @@ def _votes(keyserver: Keyserver) -> Mapping[Cohort, int]:
     return votes
 
 
-def _reference(counts: list[int], window: Window) -> int:
+def _reference(cohort: Cohort, counts: list[int], window: Window) -> Reference:
     # The upper median: of two keyservers the one with fewer keys is the one that lags.
     middle = statistics.median_high(counts)
     believed = sorted(keys for keys in counts if middle - window.behind <= keys <= middle + window.ahead)
-    return believed[-2] if len(believed) > 2 else believed[-1]
+    return Reference(cohort, believed[-2] if len(believed) > 2 else believed[-1], len(believed))
 
 
 def reference_for(stats: Stats, known: Mapping[Cohort, Reference], window: Window) -> Reference | None:
     """Return the reference that judges `stats`: its own cohort's, or that of another one it agrees with.
 
-    A cohort below `window.min_cohort` cannot judge its own: such a keyserver is judged by the nearest cohort that can,
-    where its count lies in that one's window. None where there is none, or the version or count is unknown.
+    A cohort in which fewer than `window.min_cohort` agree cannot judge its own: such a keyserver is judged by the
+    nearest cohort that can, where its count lies in that one's window. None where there is none, or the version or
+    count is unknown.
     """
     cohort = cohort_of(stats)
     own = known.get(cohort) if cohort is not None else None

@@ -38,8 +38,8 @@ class Policy:
     """What is asked of every keyserver, whatever the pool.
 
     `minimum_versions` has the software (lower case) that may serve at all, each with its oldest version.
-    `max_keys_behind` and `max_keys_ahead` are keys off the cohort's reference; a cohort is judged by itself from
-    `min_cohort` keyservers on.
+    `max_keys_behind` and `max_keys_ahead` are keys off the cohort's reference. A cohort is judged by itself where at
+    least `min_cohort` of its keyservers agree within these: more would let the loss of one take others with it.
     """
 
     minimum_versions: Mapping[str, Version] = field(
@@ -50,7 +50,7 @@ class Policy:
     )
     max_keys_behind: int = 2000
     max_keys_ahead: int = 2000
-    min_cohort: int = 3
+    min_cohort: int = 2
     exclude: Overrides = Overrides()
     include_only: Overrides = Overrides()
 
@@ -183,8 +183,8 @@ def _freshness(case: _Case) -> Iterator[Reason]:
     if reference is None:
         votes = case.references[cohort].votes
         sentence = (
-            f"its {stats.keys} keys cannot be judged: {votes} of at least {policy.min_cohort} keyservers run {cohort}, "
-            "and no larger cohort has as many keys"
+            f"its {stats.keys} keys cannot be judged: {votes} of at least {policy.min_cohort} keyservers of {cohort} "
+            "agree on a count, and no other cohort has as many"
         )
         yield Reason(ReasonCode.COHORT, str(votes), str(policy.min_cohort), sentence)
         return

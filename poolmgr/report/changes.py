@@ -49,7 +49,8 @@ def _why(rrset: RRset, rdata: str, verdicts: Mapping[tuple[dns.name.Name, str], 
         return ""
     verdict = verdicts.get((rrset.owner, rdata))
     if verdict is None:
-        return "not found by the crawl"
+        is_pool = any(pool == rrset.owner for pool, _ in verdicts)
+        return "not found by the crawl" if is_pool else ""
     reasons = "; ".join(printable(reason.sentence) for reason in verdict.reasons)
     return f"{printable(host_text(verdict.keyserver))}: {reasons or verdict.state}"
 

@@ -80,10 +80,10 @@ class Plan:
     next_serial: int | None
     provenance: str
 
-    def raise_if_unsafe(self) -> None:
-        """Raise UnsafePlan, with a sentence for each limit, when something is held back."""
-        if self.held:
-            raise UnsafePlan("\n".join(held.sentence for held in self.held))
+    @property
+    def refusal(self) -> UnsafePlan | None:
+        """The error that has a sentence for each limit that holds something back, None where nothing is held."""
+        return UnsafePlan("\n".join(held.sentence for held in self.held)) if self.held else None
 
 
 def limits_of(pools: Iterable[Pool]) -> Mapping[RRsetKey, Limits]:

@@ -47,6 +47,11 @@ def test_each_record_that_comes_or_goes_has_a_line_with_why() -> None:
     ]
 
 
+def test_addresses_of_others_need_no_explanation() -> None:
+    plan = planned("", "www A 192.0.2.9\n")
+    assert list(changes.to_text("x", plan, VERDICTS))[1:] == ["+ www.example.org. 300 IN A 192.0.2.9"]
+
+
 def test_a_changed_ttl_shows_every_record_going_and_coming() -> None:
     plan = planned("pool 60 A 192.0.2.2\n", "pool 90 A 192.0.2.2\n")
     assert list(changes.to_text("x", plan, VERDICTS))[1:] == [

@@ -145,11 +145,19 @@ def test_freshness_below_at_and_above_both_limits(keys: int, code: ReasonCode | 
         assert verdict.reasons[0].sentence == sentence
 
 
-def test_a_cohort_too_small_to_judge_is_out_unless_a_larger_one_agrees() -> None:
+def test_one_that_nobody_of_its_cohort_agrees_with_is_out_unless_another_cohort_does() -> None:
     agreeing = keyserver("ks.example.net", "203.0.113.1", software="Hockeypuck", version="2.3")
     assert verdict_on(agreeing).state is State.ELIGIBLE
     alone = keyserver("ks.example.net", "203.0.113.1", software="Hockeypuck", version="2.3", keys=6_000_000)
-    assert only_reason(verdict_on(alone))[:3] == (ReasonCode.COHORT, "1", "3")
+    assert only_reason(verdict_on(alone))[:3] == (ReasonCode.COHORT, "1", "2")
+
+
+def test_two_of_a_cohort_that_disagree_are_both_out_and_two_that_agree_are_both_in() -> None:
+    other = keyserver("ks2.example.net", "203.0.113.2", software="Hockeypuck", version="2.3", keys=7_000_000)
+    for keys, state in ((6_000_000, State.OUT), (7_000_000, State.ELIGIBLE)):
+        one = keyserver("ks.example.net", "203.0.113.1", software="Hockeypuck", version="2.3", keys=keys)
+        verdicts = judge(snapshot([one, other, *mesh(5, first=100)]), POLICY, [pool()]).verdicts
+        assert [verdict.state for verdict in verdicts[:2]] == [state, state]
 
 
 def test_a_service_that_the_pool_requires_must_answer_under_its_host() -> None:
