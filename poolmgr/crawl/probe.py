@@ -1,0 +1,182 @@
+"""One bounded exchange with one pinned address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from urllib.parse import quote
+
+import requests
+
+from poolmgr.crawl.armour import count_index, holds_key
+from poolmgr.crawl.frontier import Target
+from poolmgr.crawl.stats import header_text, parse_stats
+from poolmgr.crawl.transport import ExchangeFailed, PinnedAdapter, Watch
+from poolmgr.errors import ParseError
+from poolmgr.model import Ask, Host, Outcome, Probe, Stats, host_text
+
+_MAX_LOCATION = 200
+"""Characters of a redirect's target that are quoted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """What one exchange may cost.
+
+    `deadline` bounds the whole exchange, from connect to the last byte; `max_bytes` the body after transfer decoding.
+    """
+
+    deadline: timedelta = timedelta(seconds=10)
+    max_bytes: int = 1024 * 1024
+    user_agent: str = "poolmgr"
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """Look a key up by `fingerprint` (upper-case hex, 40 or 64 digits): the answer must hold that key."""
+
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Look the index up for `text`: the answer must list at least one key."""
+
+    text: str
+
+
+Lookup = Canary | Search
+"""What a client's lookup asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What an answer turned out to be. `stats` is there when it is a good stats page."""
+
+    outcome: Outcome
+    detail: str = ""
+    stats: Stats | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One row of the table of probes: what is asked, how the body of a 200 is read, and what a 404 means."""
+
+    path: str
+    read: Callable[[bytes], Reading]
+    absent: Outcome
+
+
+def questions(lookup: Lookup, *, max_peers: int) -> Mapping[Ask, Question]:
+    """Return the table of probes: the stats page with at most `max_peers` peers, and `lookup`."""
+    stats = Question("/pks/lookup?op=stats&options=mr", partial(_read_stats, max_peers), Outcome.HTTP_STATUS)
+    return {Ask.STATS: stats, Ask.LOOKUP: _lookup_question(lookup)}
+
+
+def _lookup_question(lookup: Lookup) -> Question:
+    if isinstance(lookup, Canary):
+        path = f"/pks/lookup?op=get&options=mr&search=0x{lookup.fingerprint}"
+        return Question(path, partial(_read_key, lookup.fingerprint), Outcome.NO_KEY)
+    path = f"/pks/lookup?op=index&options=mr&search={quote(lookup.text, safe='')}"
+    return Question(path, _read_index, Outcome.NO_KEY)
+
+
+def probe(
+    target: Target, question: Question, *, exchange: Exchange, clock: Callable[[], datetime]
+) -> tuple[Probe, Stats | None]:
+    """Ask `target` the `question` and return what happened, with its stats page when there is a good one.
+
+    Whatever the other side does is an Outcome within the deadline, never an exception. Raises PoolmgrError when this
+    process may not open another socket.
+    """
+    started = clock()
+    watch = Watch(exchange.deadline)
+    status = server = via = None
+    body = b""
+    try:
+        with PinnedAdapter(watch, exchange.max_bytes).send(_request(target, question, exchange)) as response:
+            status = response.status_code
+            server = header_text(response.headers.get("Server"))
+            via = header_text(response.headers.get("Via"))
+            failure = _failure(response, question)
+            if failure is None:
+                body = response.content
+    except ExchangeFailed as error:
+        failure = Reading(error.outcome, str(error))
+    total = watch.elapsed
+    reading = question.read(body) if failure is None else failure
+    result = Probe(
+        ask=target.ask,
+        endpoint=target.endpoint,
+        host=host_text(target.host),
+        outcome=reading.outcome,
+        detail=reading.detail,
+        status=status,
+        started=started,
+        connect=watch.connect,
+        first_byte=watch.first_byte,
+        total=total,
+        server=server,
+        via=via,
+    )
+    return result, reading.stats
+
+
+def host_header(host: Host, port: int) -> str:
+    """Return the Host header that GnuPG's dirmngr sends: with the port, unless it is that of http or https."""
+    text = host_text(host)
+    bracketed = f"[{text}]" if ":" in text else text
+    return bracketed if port in {80, 443} else f"{bracketed}:{port}"
+
+
+def _request(target: Target, question: Question, exchange: Exchange) -> requests.PreparedRequest:
+    endpoint = target.endpoint
+    address = f"[{endpoint.address}]" if endpoint.address.version == 6 else str(endpoint.address)
+    headers = {
+        "Host": host_header(target.host, endpoint.port),
+        "User-Agent": exchange.user_agent,
+        "Accept-Encoding": "identity",
+        "Connection": "close",
+    }
+    return requests.Request("GET", f"http://{address}:{endpoint.port}{question.path}", headers=headers).prepare()
+
+
+def _failure(response: requests.Response, question: Question) -> Reading | None:
+    """Return why the head alone makes the answer bad, or None when its body is worth reading."""
+    status = response.status_code
+    location = response.headers.get("Location")
+    if 300 <= status < 400 and location is not None:
+        return Reading(Outcome.REDIRECT, f"{status} to {location[:_MAX_LOCATION]!a}")
+    if status == 404:
+        return Reading(question.absent, "404: not found")
+    if status != 200:
+        return Reading(Outcome.HTTP_STATUS, f"status {status}")
+    coding = response.headers.get("Content-Encoding", "identity")
+    if coding.strip().lower() != "identity":
+        return Reading(Outcome.NOT_HTTP, f"compressed ({coding[:20]!a}) though only identity was accepted")
+    return None
+
+
+def _read_stats(max_peers: int, body: bytes) -> Reading:
+    try:
+        return Reading(Outcome.OK, stats=parse_stats(body, max_peers=max_peers))
+    except ParseError as error:
+        return Reading(Outcome.NOT_KEYSERVER, str(error))
+
+
+def _read_key(fingerprint: str, body: bytes) -> Reading:
+    try:
+        is_held = holds_key(body, fingerprint)
+    except ParseError as error:
+        return Reading(Outcome.NO_KEY, str(error))
+    return Reading(Outcome.OK) if is_held else Reading(Outcome.WRONG_KEY, f"another key than {fingerprint}")
+
+
+def _read_index(body: bytes) -> Reading:
+    try:
+        count = count_index(body)
+    except ParseError as error:
+        return Reading(Outcome.NO_KEY, str(error))
+    return Reading(Outcome.OK) if count else Reading(Outcome.NO_KEY, "the index lists no key")

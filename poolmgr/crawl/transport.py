@@ -1,0 +1,247 @@
+"""A transport adapter for requests that goes to one pinned address and ends in time, whatever the other side does.
+
+requests and urllib3 bound each read; a server that drips a byte a second never ends under them. Here every wait of the
+exchange, from connect to the last byte, gets the time that is left of one deadline. The adapter is used without a
+Session: no redirect is followed, no cookie kept, and no proxy, .netrc or other environment looked at, because no code
+that could do so takes part.
+"""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import ipaddress
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import BaseAdapter
+from requests.structures import CaseInsensitiveDict
+
+from poolmgr.errors import PoolmgrError
+from poolmgr.model import IPAddress, Outcome
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+MAX_HEAD = 64 * 1024
+"""Bytes of status line and headers: nginx and Apache send far less, http.client would take a hundred times that."""
+
+_MAX_QUOTE = 100
+"""Characters of a peer's own words in the sentence of a failure."""
+
+
+class ExchangeFailed(Exception):
+    """An exchange ended without a whole answer. The text says how, for people.
+
+    It is no RequestException, because those are OSErrors, which mean that the network failed.
+    """
+
+    def __init__(self, outcome: Outcome, detail: str) -> None:
+        super().__init__(detail)
+        self.outcome = outcome
+
+
+class Watch:
+    """The time that one exchange has, counted from the making of this, and when it got how far."""
+
+    def __init__(self, deadline: timedelta) -> None:
+        self.deadline = deadline
+        self._started = time.monotonic()
+        self.connect: timedelta | None = None
+        self.first_byte: timedelta | None = None
+
+    @property
+    def elapsed(self) -> timedelta:
+        """The time since the start."""
+        return timedelta(seconds=time.monotonic() - self._started)
+
+    @property
+    def left(self) -> float:
+        """The seconds that are left, more than 0; raises TimeoutError when none are."""
+        left = (self.deadline - self.elapsed).total_seconds()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+    def missed(self) -> ExchangeFailed:
+        """Return the failure of an exchange whose time is up."""
+        limit = f"{self.deadline.total_seconds():g} s"
+        if self.connect is None:
+            return ExchangeFailed(Outcome.CONNECT_TIMEOUT, f"no connection within {limit}")
+        if self.first_byte is None:
+            return ExchangeFailed(Outcome.FIRST_BYTE_TIMEOUT, f"connected, but no answer within {limit}")
+        return ExchangeFailed(Outcome.TIMEOUT, f"the answer did not end within {limit}")
+
+
+class _DeadlineSocket(socket.socket):
+    """A TCP socket whose every wait ends with its watch, and that takes in no more bytes than it was allowed.
+
+    The allowance is what bounds http.client: it reads any number of interim responses and trailers, and a chunk of
+    length -1 to the end of the connection.
+    """
+
+    def __init__(self, address: IPAddress, watch: Watch) -> None:
+        super().__init__(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
+        self._watch = watch
+        self.allow(MAX_HEAD, ExchangeFailed(Outcome.NOT_HTTP, f"more than {MAX_HEAD} bytes of headers"))
+
+    def allow(self, octets: int, over: ExchangeFailed) -> None:
+        """Take in `octets` from now on, and raise `over` when more come."""
+        self._allowance = octets
+        self._over = over
+
+    def reach(self, address: IPAddress, port: int) -> None:
+        """Connect, in the time that is left."""
+        self.settimeout(self._watch.left)
+        self.connect((str(address), port))
+        self._watch.connect = self._watch.elapsed
+
+    def sendall(self, data: ReadableBuffer, flags: int = 0) -> None:
+        self.settimeout(self._watch.left)
+        super().sendall(data, flags)
+
+    def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
+        self.settimeout(self._watch.left)
+        count = super().recv_into(buffer, nbytes, flags)
+        if self._watch.first_byte is None and count:
+            self._watch.first_byte = self._watch.elapsed
+        self._allowance -= count
+        if self._allowance < 0:
+            raise self._over
+        return count
+
+
+class PinnedAdapter(BaseAdapter):
+    """Sends a request to the address literal in its URL, over a connection of its own.
+
+    A body of more than `max_bytes`, after transfer decoding, is not read to its end; content codings are left as they
+    are.
+    """
+
+    def __init__(self, watch: Watch, max_bytes: int) -> None:
+        super().__init__()
+        self._watch = watch
+        self._max_bytes = max_bytes
+
+    def send(self, request: requests.PreparedRequest, *_: object, **__: object) -> requests.Response:
+        """Return the response as soon as its headers are there; reading its body may fail as this may.
+
+        The options that requests passes to an adapter mean nothing here: the watch has the time, and nothing is
+        verified or proxied.
+
+        Raises ExchangeFailed for all that the other side or the network does, and PoolmgrError when this process may
+        not open another socket.
+        """
+        url = urlsplit(request.url or "")
+        address = ipaddress.ip_address(url.hostname or "")
+        with _failures(self._watch):
+            line = _open(address, self._watch)
+            try:
+                line.reach(address, url.port or 80)
+                reply = _reply(line, request)
+            except BaseException:
+                line.close()
+                raise
+        line.allow(MAX_HEAD + 2 * self._max_bytes, _too_big(self._max_bytes))
+        return _response(request, reply, _Body(reply, line, self._watch, self._max_bytes))
+
+    def close(self) -> None:
+        """Nothing stays open between exchanges."""
+
+
+def _open(address: IPAddress, watch: Watch) -> _DeadlineSocket:
+    try:
+        return _DeadlineSocket(address, watch)
+    except OSError as error:
+        if error.errno in {errno.EMFILE, errno.ENFILE}:
+            sentence = f"no further connection can be opened ({error.strerror}): lower crawl.workers or raise ulimit -n"
+            raise PoolmgrError(sentence) from error
+        raise
+
+
+def _reply(line: socket.socket, request: requests.PreparedRequest) -> http.client.HTTPResponse:
+    connection = http.client.HTTPConnection("pinned")
+    connection.sock = line
+    connection.request(request.method or "GET", request.path_url, headers=request.headers)
+    return connection.getresponse()
+
+
+def _response(request: requests.PreparedRequest, reply: http.client.HTTPResponse, body: _Body) -> requests.Response:
+    response = requests.Response()
+    response.request = request
+    response.url = request.url or ""
+    response.status_code = reply.status
+    response.reason = reply.reason
+    response.headers = _joined(reply.headers)
+    response.raw = body
+    return response
+
+
+def _joined(fields: http.client.HTTPMessage) -> CaseInsensitiveDict[str]:
+    """Return header fields by name, those that come more than once joined as RFC 9110 section 5.3 says."""
+    headers: CaseInsensitiveDict[str] = CaseInsensitiveDict()
+    for name, value in fields.items():
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+class _Body:
+    """The body as requests reads it: whole and no longer than it may be, or ExchangeFailed."""
+
+    def __init__(self, reply: http.client.HTTPResponse, line: socket.socket, watch: Watch, max_bytes: int) -> None:
+        self._reply = reply
+        self._line = line
+        self._watch = watch
+        self._max_bytes = max_bytes
+        self._left = max_bytes
+
+    def read(self, octets: int) -> bytes:
+        """Return up to `octets` bytes, none at the end."""
+        with _failures(self._watch):
+            chunk = self._reply.read(octets)
+        self._left -= len(chunk)
+        if self._left < 0:
+            raise _too_big(self._max_bytes)
+        if not chunk and self._reply.length:
+            raise ExchangeFailed(Outcome.TRUNCATED, f"the body ended {self._reply.length} bytes before its length")
+        return chunk
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._reply.close()
+        self._line.close()
+
+    release_conn = close
+
+
+def _too_big(max_bytes: int) -> ExchangeFailed:
+    return ExchangeFailed(Outcome.TOO_BIG, f"the body has more than {max_bytes} bytes (crawl.max_bytes)")
+
+
+@contextmanager
+def _failures(watch: Watch) -> Iterator[None]:
+    """Turn what sockets and http.client raise into ExchangeFailed."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise watch.missed() from error
+    except ConnectionRefusedError as error:
+        raise ExchangeFailed(Outcome.REFUSED, "connection refused") from error
+    except http.client.RemoteDisconnected as error:
+        raise ExchangeFailed(Outcome.RESET, "closed without an answer") from error
+    except ConnectionError as error:
+        raise ExchangeFailed(Outcome.RESET, "connection reset") from error
+    except OSError as error:
+        raise ExchangeFailed(Outcome.UNREACHABLE, error.strerror or "unreachable") from error
+    except http.client.IncompleteRead as error:
+        raise ExchangeFailed(Outcome.TRUNCATED, "the body ended before its chunks did") from error
+    except (http.client.HTTPException, ValueError) as error:
+        # http.client hands a chunk length below -1 to read(), which takes it for a programmer's mistake: ValueError
+        detail = f"{type(error).__name__}: {str(error)[:_MAX_QUOTE]!a}"
+        raise ExchangeFailed(Outcome.NOT_HTTP, f"not HTTP ({detail})") from error

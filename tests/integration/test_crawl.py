@@ -1,0 +1,351 @@
+from __future__ import annotations
+
+import itertools
+import json
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Unpack
+
+import dns.name
+import pytest
+
+import poolmgr.crawl.spider
+from poolmgr.crawl.frontier import Bounds, Progress
+from poolmgr.crawl.probe import Canary, Exchange
+from poolmgr.crawl.resolve import Nameservers
+from poolmgr.crawl.spider import STACK_BYTES, Crawl, crawl
+from poolmgr.crawl.stats import parse_stats
+from poolmgr.errors import ParseError, PoolmgrError
+from poolmgr.model import (
+    Ask,
+    Keyserver,
+    KeyserverAddress,
+    Outcome,
+    Probe,
+    Service,
+    Snapshot,
+    host_text,
+    parse_host,
+)
+from tests.lab.mesh import About, Fault, LabKeyserver, Mesh
+from tests.lab.nameserver import NameFault, Nameserver
+from tests.lab.pages import CANARY, Dialect
+
+POOL = dns.name.from_text("pool.keys.test.")
+REGION = dns.name.from_text("eu.pool.keys.test.")
+DEADLINE = timedelta(seconds=1)
+PATIENT = Exchange(deadline=timedelta(seconds=60))
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Lab:
+    """A mesh, the nameserver of its names, and crawls of both."""
+
+    def __init__(self, mesh: Mesh, nameserver: Nameserver) -> None:
+        self.mesh = mesh
+        self.nameserver = nameserver
+
+    def add(self, hostname: str, *, fault: Fault | None = None, **about: Unpack[About]) -> LabKeyserver:
+        """Add a keyserver whose name leads to it, with `fault` at every service."""
+        if fault is not None:
+            about["faults"] = dict.fromkeys(self.mesh.ports, fault)
+        keyserver = self.mesh.add(hostname, **about)
+        self.nameserver.records.setdefault(hostname, []).append(str(keyserver.address))
+        return keyserver
+
+    def plan(self, *seeds: str) -> Crawl:
+        """Return the plan of a crawl from `seeds`."""
+        return Crawl(
+            seeds=tuple(parse_host(seed) for seed in seeds),
+            lookup=Canary(CANARY),
+            hosts=(POOL,),
+            bounds=Bounds(allow_networks=self.mesh.networks),
+            exchange=Exchange(deadline=DEADLINE),
+            nameservers=Nameservers(servers=(self.nameserver.server,)),
+            ports=self.mesh.ports,
+        )
+
+    def crawl(self, *seeds: str) -> Snapshot:
+        """Crawl from `seeds`."""
+        return crawl(self.plan(*seeds), clock=now)
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    with Mesh() as mesh, Nameserver() as nameserver:
+        yield Lab(mesh, nameserver)
+
+
+def by_name(snapshot: Snapshot) -> dict[str, Keyserver]:
+    return {host_text(keyserver.name): keyserver for keyserver in snapshot.keyservers}
+
+
+def only_address(keyserver: Keyserver) -> KeyserverAddress:
+    (at,) = keyserver.addresses
+    return at
+
+
+def outcomes(at: KeyserverAddress) -> dict[tuple[Ask, Service], Outcome]:
+    return {(probe.ask, probe.endpoint.service): probe.outcome for probe in at.probes}
+
+
+GOOD = {
+    (Ask.STATS, Service.HKP): Outcome.OK,
+    (Ask.LOOKUP, Service.HKP): Outcome.OK,
+    (Ask.LOOKUP, Service.HTTP): Outcome.OK,
+}
+
+
+def test_a_mesh_of_mixed_software_is_crawled_along_its_gossip_peers(lab: Lab) -> None:
+    lab.add("a.test", dialect=Dialect.SKS, peers=["b.test"], keys=100)
+    lab.add("b.test", dialect=Dialect.OLD_SKS, peers=["c.test", "a.test"], keys=None)
+    lab.add("c.test", dialect=Dialect.HOCKEYPUCK_JSON, peers=["d.test", "localhost"], keys=90)
+    lab.add("d.test", dialect=Dialect.HOCKEYPUCK_HTML, peers=["gone.test"], keys=80)
+    snapshot = lab.crawl("a.test")
+    keyservers = by_name(snapshot)
+    assert {name: each.depth for name, each in keyservers.items()} == {
+        "a.test": 0,
+        "b.test": 1,
+        "c.test": 2,
+        "d.test": 3,
+        "gone.test": 4,
+    }
+    assert keyservers.pop("gone.test").problem == "no such name (NXDOMAIN)"
+    for each in keyservers.values():
+        assert outcomes(only_address(each)) == GOOD
+    told = {name: only_address(each).stats for name, each in keyservers.items()}
+    assert {name: (stats.software, stats.version, stats.keys) for name, stats in told.items() if stats} == {
+        "a.test": ("SKS", "1.1.6", 100),
+        "b.test": ("SKS", "1.1.1", None),
+        "c.test": ("Hockeypuck", "2.2.4", 90),
+        "d.test": ("Hockeypuck", "2.1.0", 80),
+    }
+    assert snapshot.cut_short == ()
+    assert snapshot.started <= min(
+        probe.started for at in map(only_address, keyservers.values()) for probe in at.probes
+    )
+
+
+def test_each_name_is_asked_of_dns_once_per_type_and_never_again(lab: Lab) -> None:
+    names = [f"k{number}.test" for number in range(5)]
+    for name in names:
+        lab.add(name, peers=names)
+    lab.crawl(*names)
+    assert Counter(lab.nameserver.asked) == Counter((name, rdtype) for name in names for rdtype in ("A", "AAAA"))
+
+
+def test_stats_are_asked_for_under_the_own_name_and_keys_under_the_pools(lab: Lab) -> None:
+    a = lab.add("a.test")
+    snapshot = lab.crawl("a.test")
+    assert {(probe.ask, probe.host) for probe in only_address(by_name(snapshot)["a.test"]).probes} == {
+        (Ask.STATS, "a.test"),
+        (Ask.LOOKUP, "pool.keys.test"),
+    }
+    assert {request.host.partition(":")[0] for request in a.requests if "op=get" in request.path} == {"pool.keys.test"}
+
+
+def test_a_keyserver_that_answers_under_its_own_name_only_is_told_apart(lab: Lab) -> None:
+    lab.add("own.test", answers_for=frozenset({"own.test"}))
+    assert outcomes(only_address(by_name(lab.crawl("own.test"))["own.test"])) == {
+        (Ask.STATS, Service.HKP): Outcome.OK,
+        (Ask.LOOKUP, Service.HKP): Outcome.NO_KEY,
+        (Ask.LOOKUP, Service.HTTP): Outcome.NO_KEY,
+    }
+
+
+def test_each_address_of_a_keyserver_is_probed_by_itself(lab: Lab) -> None:
+    good = lab.add("two.test")
+    dead = lab.add("two.test", fault=Fault.REFUSE)
+    two = by_name(lab.crawl("two.test"))["two.test"]
+    assert {at.address: outcomes(at) for at in two.addresses} == {
+        good.address: GOOD,
+        dead.address: {(Ask.STATS, Service.HKP): Outcome.REFUSED},
+    }
+
+
+def test_a_dead_web_port_does_not_hide_a_good_keyserver(lab: Lab) -> None:
+    lab.add("a.test", faults={Service.HTTP: Fault.REFUSE})
+    at = only_address(by_name(lab.crawl("a.test"))["a.test"])
+    assert outcomes(at) == {**GOOD, (Ask.LOOKUP, Service.HTTP): Outcome.REFUSED}
+
+
+def test_names_of_one_keyserver_are_aliases_and_share_its_probes(lab: Lab) -> None:
+    a = lab.add("keys.test", peers=["old.test", "alias.test"])
+    lab.nameserver.records |= {"old.test": [str(a.address)], "alias.test": ["keys.test"]}
+    snapshot = lab.crawl("old.test", str(a.address))
+    assert list(by_name(snapshot)) == ["keys.test"]
+    assert {host_text(alias) for alias in snapshot.keyservers[0].aliases} == {
+        "old.test",
+        "alias.test",
+        str(a.address),
+    }
+    assert len(a.requests) == len(GOOD)
+
+
+def test_nothing_connects_to_a_special_purpose_address_that_is_not_allowed(lab: Lab) -> None:
+    trap = lab.add("trap.test")
+    lab.add("a.test", peers=["trap.test", str(trap.address)])
+    allowed = tuple(network for network in lab.mesh.networks if trap.address not in network)
+    snapshot = crawl(replace(lab.plan("a.test"), bounds=Bounds(allow_networks=allowed)), clock=now)
+    at = only_address(by_name(snapshot)["trap.test"])
+    assert outcomes(at) == {(Ask.STATS, Service.HKP): Outcome.NOT_ALLOWED}
+    assert lab.mesh.connections[trap.address] == 0
+
+
+def test_a_mesh_of_misbehaviour_slows_and_spoils_nothing(lab: Lab) -> None:
+    for fault in Fault:
+        lab.add(f"{fault.name.lower().replace('_', '-')}.test", fault=fault)
+    for name_fault in NameFault:
+        name = f"{name_fault.name.lower().replace('_', '-')}-dns.test"
+        lab.add(name)
+        lab.nameserver.faults[name] = name_fault
+    lab.add("good.test")
+    lab.add("a.test", peers=list(lab.nameserver.records))
+    plan = lab.plan("a.test")
+    start = time.monotonic()
+    snapshot = crawl(replace(plan, nameservers=replace(plan.nameservers, timeout=DEADLINE)), clock=now)
+    keyservers = by_name(snapshot)
+    assert time.monotonic() - start < 10 * DEADLINE.total_seconds()
+    for name in ("a.test", "good.test", "no-aaaa-dns.test", "silent-aaaa-dns.test"):
+        assert outcomes(only_address(keyservers[name])) == GOOD
+    bad = {name: each for name, each in keyservers.items() if name.endswith("-dns.test") and "aaaa" not in name}
+    assert len(bad) == len(NameFault) - 2
+    assert all(each.problem is not None and not each.addresses for each in bad.values())
+
+
+def test_keyservers_are_asked_at_the_same_time(lab: Lab) -> None:
+    names = [f"k{number}.test" for number in range(8)]
+    for name in names:
+        lab.add(name, fault=Fault.SILENT)
+    lab.crawl(*names)
+    assert lab.mesh.most_in_flight == 8
+
+
+def test_no_more_are_asked_at_a_time_than_there_are_workers(lab: Lab) -> None:
+    names = [f"k{number}.test" for number in range(8)]
+    for name in names:
+        lab.add(name, fault=Fault.SILENT)
+    plan = replace(lab.plan(*names), exchange=Exchange(deadline=timedelta(seconds=0.2)), workers=3)
+    probes = [only_address(each).probes[0] for each in crawl(plan, clock=now).keyservers]
+    begun = [(probe.started, 1) for probe in probes]
+    ended = [(probe.started + (probe.total or DEADLINE), -1) for probe in probes]
+    under_way = list(itertools.accumulate(change for _, change in sorted(begun + ended)))
+    assert max(under_way) == 3
+
+
+def test_a_slow_keyserver_does_not_hold_up_what_lies_behind_others(lab: Lab) -> None:
+    lab.add("slow.test", fault=Fault.SILENT)
+    lab.add("a.test", peers=["b.test"])
+    lab.add("b.test", peers=["c.test"])
+    lab.add("c.test")
+    keyservers = by_name(lab.crawl("slow.test", "a.test"))
+    slow, last = (only_address(keyservers[name]).probes[0] for name in ("slow.test", "c.test"))
+    assert slow.total is not None
+    assert last.started < slow.started + slow.total
+
+
+def test_a_keyserver_that_stops_between_two_crawls_is_refused_in_the_second(lab: Lab) -> None:
+    a = lab.add("a.test", keys=5)
+    b = lab.add("b.test", keys=5)
+    assert outcomes(only_address(by_name(lab.crawl("b.test"))["b.test"])) == GOOD
+    lab.mesh.stop(b)
+    a.keys = 6
+    keyservers = by_name(lab.crawl("a.test", "b.test"))
+    assert outcomes(only_address(keyservers["b.test"])) == {(Ask.STATS, Service.HKP): Outcome.REFUSED}
+    stats = only_address(keyservers["a.test"]).stats
+    assert stats is not None
+    assert stats.keys == 6
+    lab.mesh.start(b)
+    assert outcomes(only_address(by_name(lab.crawl("b.test"))["b.test"])) == GOOD
+
+
+def test_progress_ends_with_nothing_waiting(lab: Lab) -> None:
+    lab.add("a.test", peers=["gone.test"])
+    seen: list[Progress] = []
+    crawl(lab.plan("a.test"), clock=now, progress=seen.append)
+    assert seen[-1] == Progress(names=2, resolved=2, probes=3, waiting=0)
+    assert len(seen) == 5
+
+
+def test_a_crawl_that_is_stopped_ends_at_once_and_says_so(lab: Lab) -> None:
+    names = [f"k{number}.test" for number in range(10)]
+    for name in names:
+        lab.add(name, fault=Fault.SILENT)
+    stop = threading.Event()
+    plan = replace(lab.plan(*names), exchange=PATIENT, workers=4)
+
+    def stop_once_resolved(progress: Progress) -> None:
+        if progress.resolved == 1:
+            stop.set()
+
+    start = time.monotonic()
+    with pytest.raises(PoolmgrError, match=r"stopped after 0 probes, with \d+ waiting"):
+        crawl(plan, clock=now, progress=stop_once_resolved, stop=stop)
+    assert time.monotonic() - start < PATIENT.deadline.total_seconds() / 2
+
+
+def test_an_interrupt_leaves_at_once(lab: Lab) -> None:
+    lab.add("a.test", fault=Fault.SILENT)
+    lab.add("b.test", fault=Fault.SILENT)
+
+    def interrupt(_: Progress) -> None:
+        raise KeyboardInterrupt
+
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        crawl(replace(lab.plan("a.test", "b.test"), exchange=PATIENT), clock=now, progress=interrupt)
+    assert time.monotonic() - start < PATIENT.deadline.total_seconds() / 2
+
+
+def test_a_bug_in_a_worker_is_raised_by_the_crawl(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> Probe:
+        raise ZeroDivisionError
+
+    lab.add("a.test")
+    monkeypatch.setattr(poolmgr.crawl.spider, "probe", broken)
+    with pytest.raises(ZeroDivisionError):
+        lab.crawl("a.test")
+
+
+def test_a_crawl_leaves_no_thread_behind(lab: Lab) -> None:
+    names = [f"k{number}.test" for number in range(20)]
+    for name in names:
+        lab.add(name)
+    before = set(threading.enumerate())
+    lab.crawl(*names)
+    assert [thread.name for thread in set(threading.enumerate()) - before if thread.name == "poolmgr-crawl"] == []
+
+
+def test_a_workers_stack_holds_the_deepest_json() -> None:
+    page = json.dumps({"version": "1"})[:-1] + ', "peers": ' + "[" * 500_000
+    ended: queue.SimpleQueue[type[BaseException]] = queue.SimpleQueue()
+
+    def parse() -> None:
+        try:
+            parse_stats(page.encode(), max_peers=10)
+        except ParseError as error:
+            ended.put(type(error))
+
+    default = threading.stack_size(STACK_BYTES)
+    thread = threading.Thread(target=parse)
+    try:
+        thread.start()
+    finally:
+        threading.stack_size(default)
+    thread.join()
+    assert ended.get(timeout=10) is ParseError
+
+
+def test_each_pool_is_asked_for_under_its_own_host(lab: Lab) -> None:
+    a = lab.add("a.test")
+    crawl(replace(lab.plan("a.test"), hosts=(POOL, REGION)), clock=now)
+    asked = [request.host.partition(":")[0] for request in a.requests if request.service is Service.HTTP]
+    assert asked == ["pool.keys.test", "eu.pool.keys.test"]
