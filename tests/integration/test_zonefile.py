@@ -1,0 +1,336 @@
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import dns.name
+import dns.rdatatype
+import pytest
+
+from poolmgr.errors import PublishError, ZoneError
+from poolmgr.publish.query import Server, ask_rrset, ask_serial
+from poolmgr.publish.rfc2136 import Primary, Rfc2136Publisher
+from poolmgr.publish.target import Published
+from poolmgr.publish.tsig import KeyFile, load_key
+from poolmgr.publish.zonefile import Checker, Verify, ZoneFile, ZoneFilePublisher
+from poolmgr.zone.desired import from_text, with_serial
+from poolmgr.zone.plan import Plan, make_plan
+from poolmgr.zone.records import Records
+from tests.build import ORIGIN, zone
+from tests.lab.named import LOCALHOST, Named
+from tests.lab.nsd import Nsd
+from tests.lab.process import unused_port
+
+POOL_A = (dns.name.from_text("pool.example.org."), dns.rdatatype.A)
+ONE = "pool 300 A 192.0.2.1\n"
+TWO = "pool 300 A 192.0.2.1\npool 300 A 192.0.2.2\n"
+MISSING_PORT = Verify(server=LOCALHOST, port=1, timeout=timedelta(seconds=0.3))
+
+
+def plan(published: Published, desired: Records, serial: int) -> Plan:
+    return make_plan(
+        origin=ORIGIN,
+        published=published.records,
+        desired=desired,
+        limits={},
+        serial=published.serial,
+        next_serial=serial,
+        provenance="a test",
+    )
+
+
+def publish(target: ZoneFilePublisher, text: str, serial: int) -> int:
+    return target.publish(plan(target.read(), zone(text), serial)).serial
+
+
+def verify(server: Nsd | Named, seconds: float = 10) -> Verify:
+    return Verify(server=server.address, port=server.port, timeout=timedelta(seconds=seconds))
+
+
+def served(server: Nsd | Named) -> tuple[int, int]:
+    """Return the serial and the number of the pool's addresses that the server answers with."""
+    asked = Server(IPv4Address(server.address), server.port, timedelta(seconds=10))
+    rrset = ask_rrset(POOL_A, asked)
+    return ask_serial(ORIGIN, asked), 0 if rrset is None else len(rrset.rdatas)
+
+
+def recorded(log: Path, *words: str) -> tuple[str, ...]:
+    """Return a reload command that writes a line to `log` before it runs `words`."""
+    code = "import subprocess, sys; open(sys.argv[1], 'a').write('reload\\n'); sys.exit(subprocess.call(sys.argv[2:]))"
+    return (sys.executable, "-c", code, str(log), *words)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    folder = tmp_path / "zones"
+    folder.mkdir()
+    return folder / "example.zone"
+
+
+@pytest.fixture
+def nsd(need: Callable[..., None], tmp_path: Path) -> Iterator[Nsd]:
+    need("nsd")
+    with Nsd(tmp_path / "nsd", "example.org.") as server:
+        yield server
+
+
+@pytest.fixture
+def static_named(need: Callable[..., None], tmp_path: Path) -> Iterator[Named]:
+    need("named")
+    with Named(tmp_path / "named", "example.org.", zone_options="") as server:
+        yield server
+
+
+def test_nsd_serves_what_is_published_and_the_file_holds_it(nsd: Nsd) -> None:
+    config = ZoneFile(path=nsd.zone_file, checks=tuple(Checker), reload=nsd.reload_command, verify=verify(nsd))
+    target = ZoneFilePublisher(config, ORIGIN)
+    first = target.read()
+    assert (first.serial, first.served) == (2026010101, 2026010101)
+
+    assert publish(target, TWO, 2026010102) == 2026010102
+    assert served(nsd) == (2026010102, 2)
+    assert publish(target, ONE, 2026010103) == 2026010103
+    assert served(nsd) == (2026010103, 1)
+    publish(target, "", 2026010104)
+    assert served(nsd) == (2026010104, 0)
+    assert target.read() == Published(with_serial(zone(), ORIGIN, 2026010104), 2026010104, 2026010104)
+    nsd.restart()
+    assert served(nsd) == (2026010104, 0)
+
+
+def test_named_serves_what_is_published(static_named: Named) -> None:
+    named = static_named
+    config = ZoneFile(path=named.zone_file, checks=tuple(Checker), reload=named.reload_command, verify=verify(named))
+    target = ZoneFilePublisher(config, ORIGIN)
+    receipt = target.publish(plan(target.read(), zone(TWO), 2026010102))
+    assert served(named) == (2026010102, 2)
+    assert receipt.sentence == f"name server 127.0.0.1 port {named.port} has zone example.org. with serial 2026010102"
+
+
+def test_the_same_records_make_a_plan_without_changes(nsd: Nsd) -> None:
+    target = ZoneFilePublisher(ZoneFile(path=nsd.zone_file, reload=nsd.reload_command, verify=verify(nsd)), ORIGIN)
+    publish(target, TWO, 2026010102)
+    before = nsd.zone_file.read_bytes()
+    again = plan(target.read(), zone(TWO), 2026010103)
+    assert (again.changes, again.next_serial) == ((), None)
+    assert nsd.zone_file.read_bytes() == before
+
+
+def test_a_file_that_was_written_and_never_loaded_is_loaded_by_publishing_it_again(nsd: Nsd) -> None:
+    publish(ZoneFilePublisher(ZoneFile(path=nsd.zone_file), ORIGIN), TWO, 2026010102)
+    target = ZoneFilePublisher(ZoneFile(path=nsd.zone_file, reload=nsd.reload_command, verify=verify(nsd)), ORIGIN)
+    published = target.read()
+    assert (published.serial, published.served) == (2026010102, 2026010101)
+    target.publish(plan(published, zone(TWO), 2026010103))
+    assert served(nsd) == (2026010102, 2)
+
+
+def test_without_a_server_the_file_is_all(path: Path) -> None:
+    target = ZoneFilePublisher(ZoneFile(path=path), ORIGIN)
+    assert target.label == f"zone file {path}"
+    assert target.read() == Published({}, None, None)
+    assert publish(target, ONE, 7) == 7
+    assert target.read() == Published(with_serial(zone(ONE), ORIGIN, 7), 7, None)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize(
+    ("reload", "check", "sentence"),
+    [
+        (("false",), None, "^false failed with exit code 1: nothing; "),
+        (("no-such-program",), None, "^no-such-program is not installed.*; "),
+        ((), MISSING_PORT, r"did not come up with serial 7 within 0\.3 s .*cannot be reached.*; "),
+    ],
+)
+def test_what_cannot_be_loaded_is_taken_back(
+    path: Path, reload: tuple[str, ...], check: Verify | None, sentence: str, first: bool
+) -> None:
+    if not first:
+        publish(ZoneFilePublisher(ZoneFile(path=path), ORIGIN), TWO, 6)
+        path.chmod(0o640)
+    before = path.read_bytes() if path.exists() else None
+    target = ZoneFilePublisher(ZoneFile(path=path, reload=reload, verify=check), ORIGIN)
+    with pytest.raises(PublishError, match=sentence) as caught:
+        publish(target, ONE, 7)
+    if before is None:
+        assert "; the new zone file, the first, was removed" in str(caught.value)
+        assert list(path.parent.iterdir()) == []
+    else:
+        assert "; the previous zone file is back" in str(caught.value)
+        assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (before, 0o640)
+        assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("server", ["nsd", "static_named"])
+def test_a_serial_that_does_not_come_brings_the_previous_zone_back_to_the_server(
+    request: pytest.FixtureRequest, tmp_path: Path, server: str
+) -> None:
+    running: Nsd | Named = request.getfixturevalue(server)
+    log = tmp_path / "reloads"
+    reload = recorded(log, *running.reload_command)
+    publish(
+        ZoneFilePublisher(ZoneFile(path=running.zone_file, reload=reload, verify=verify(running)), ORIGIN),
+        TWO,
+        2026010102,
+    )
+    before = running.zone_file.read_bytes()
+    # Something else answers at the address that is verified: the zone is loaded, and nobody can see it.
+    target = ZoneFilePublisher(ZoneFile(path=running.zone_file, reload=reload, verify=MISSING_PORT), ORIGIN)
+    with pytest.raises(PublishError, match=r"the previous zone file is back$"):
+        publish(target, ONE, 2026010103)
+    assert running.zone_file.read_bytes() == before
+    assert log.read_text().count("reload") == 3
+    assert served(running) == (2026010102, 2)
+
+
+def test_a_server_that_reads_another_file_is_found_out(nsd: Nsd, path: Path) -> None:
+    config = ZoneFile(path=path, reload=nsd.reload_command, verify=verify(nsd, 0.3))
+    with pytest.raises(PublishError, match=r"still serves serial 2026010101\): see the name server's log"):
+        publish(ZoneFilePublisher(config, ORIGIN), ONE, 2026010102)
+    assert not path.exists()
+
+
+def test_a_reload_that_hangs_is_ended_and_the_previous_file_brought_back(path: Path) -> None:
+    publish(ZoneFilePublisher(ZoneFile(path=path), ORIGIN), TWO, 6)
+    config = ZoneFile(path=path, reload=("sleep", "600"), reload_timeout=timedelta(seconds=0.2))
+    with pytest.raises(
+        PublishError, match=r"^sleep 600 ran longer than 0\.2 s.*the previous zone file is back, but was not"
+    ):
+        publish(ZoneFilePublisher(config, ORIGIN), ONE, 7)
+    assert from_text(path.read_text(), ORIGIN, "file") == with_serial(zone(TWO), ORIGIN, 6)
+
+
+@pytest.mark.parametrize(
+    ("checker", "text", "said"),
+    [
+        (Checker.NAMED, "@ NS nowhere\n", r"NS \'nowhere\.example\.org\' has no address records"),
+        (
+            Checker.NSD,
+            "x DNAME a.example.net.\nbelow.x 300 A 192.0.2.1\n",
+            r"DNAME at x\.example\.org\. has data below it",
+        ),
+    ],
+)
+def test_a_zone_that_a_checker_refuses_is_not_written(
+    need: Callable[..., None], path: Path, checker: Checker, text: str, said: str
+) -> None:
+    need(checker)
+    publish(ZoneFilePublisher(ZoneFile(path=path), ORIGIN), TWO, 6)
+    before = path.read_bytes()
+    target = ZoneFilePublisher(ZoneFile(path=path, checks=(checker,)), ORIGIN)
+    with pytest.raises(PublishError, match=rf"^the zone file was not replaced: {checker} .*exit code 1: .*{said}"):
+        publish(target, text, 7)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("checker", "package"), [(Checker.NAMED, "bind9-utils"), (Checker.NSD, "nsd")])
+def test_a_checker_that_is_missing_is_an_error_that_names_its_package(
+    path: Path, monkeypatch: pytest.MonkeyPatch, checker: Checker, package: str
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr("poolmgr.publish.command.SYSTEM_FOLDERS", ())
+    target = ZoneFilePublisher(ZoneFile(path=path, checks=(checker,)), ORIGIN)
+    with pytest.raises(PublishError, match=f"^{checker} is not installed, .* install the Debian package {package}, "):
+        publish(target, ONE, 7)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_the_file_of_a_dynamic_zone_is_not_touched(need: Callable[..., None], tmp_path: Path) -> None:
+    need("named")
+    with Named(tmp_path, "example.org.") as named:
+        key = KeyFile(named.key_file)
+        primary = Primary(server=named.address, port=named.port, key=key)
+        updater = Rfc2136Publisher(primary, ORIGIN, frozenset({POOL_A}), load_key(key, {}))
+        rrset = zone(ONE)[POOL_A]
+        updater.publish(plan(updater.read(), {rrset.key: rrset}, 0))
+        target = ZoneFilePublisher(ZoneFile(path=named.zone_file), ORIGIN)
+        before = named.zone_file.read_bytes()
+        for attempt in (target.read, lambda: target.publish(plan(Published({}, None), zone(TWO), 2026010109))):
+            with pytest.raises(
+                PublishError, match=r"pool\.zone\.jnl shows that named takes dynamic updates.*rfc2136 instead"
+            ):
+                attempt()
+        assert named.zone_file.read_bytes() == before
+
+
+def test_a_symbolic_link_stays_one_and_its_target_is_replaced(path: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    real = elsewhere / "real.zone"
+    path.symlink_to(real)
+    target = ZoneFilePublisher(ZoneFile(path=path), ORIGIN)
+    publish(target, ONE, 1)
+    publish(target, TWO, 2)
+    assert path.readlink() == real
+    assert not real.is_symlink()
+    assert target.read().serial == 2
+    assert list(elsewhere.iterdir()) == [real]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_mode_and_owner_of_the_file_are_kept(path: Path) -> None:
+    target = ZoneFilePublisher(ZoneFile(path=path), ORIGIN)
+    publish(target, ONE, 1)
+    path.chmod(0o640)
+    os.chown(path, 4711, 4712)
+    publish(target, TWO, 2)
+    status = path.stat()
+    assert (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid) == (0o640, 4711, 4712)
+
+
+def test_what_a_killed_run_left_is_removed(path: Path) -> None:
+    (path.parent / f".{path.name}.poolmgr-killed").write_text("half a zo")
+    publish(ZoneFilePublisher(ZoneFile(path=path), ORIGIN), ONE, 1)
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"pool 300 A 192.0.2.1\n@ NS\n", r"example\.zone:2"),
+        (b"; caf\xe9\n", r"example\.zone: not UTF-8 text \(octet 5\)"),
+    ],
+)
+def test_a_file_that_is_no_zone_is_refused_and_kept(path: Path, content: bytes, sentence: str) -> None:
+    path.write_bytes(content)
+    with pytest.raises(ZoneError, match=sentence):
+        ZoneFilePublisher(ZoneFile(path=path), ORIGIN).read()
+    assert path.read_bytes() == content
+
+
+def test_a_place_where_no_file_can_be_is_told(path: Path) -> None:
+    path.mkdir()
+    with pytest.raises(PublishError, match=r"cannot read or replace zone file .*example\.zone: Is a directory"):
+        ZoneFilePublisher(ZoneFile(path=path), ORIGIN).read()
+    nowhere = ZoneFilePublisher(ZoneFile(path=path / "nowhere" / "example.zone"), ORIGIN)
+    with pytest.raises(PublishError, match=r"example\.zone: No such file or directory \(.*nowhere\)"):
+        publish(nowhere, ONE, 1)
+
+
+def test_a_full_disk_leaves_the_old_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = ZoneFilePublisher(ZoneFile(path=path), ORIGIN)
+    publish(target, ONE, 1)
+    before = path.read_bytes()
+
+    def fail(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(PublishError, match="No space left on device"):
+        publish(target, TWO, 2)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_server_that_does_not_answer_has_no_served_serial(path: Path) -> None:
+    check = Verify(server=LOCALHOST, port=unused_port(LOCALHOST), timeout=timedelta(seconds=0.3))
+    publish(ZoneFilePublisher(ZoneFile(path=path), ORIGIN), ONE, 1)
+    assert ZoneFilePublisher(ZoneFile(path=path, verify=check), ORIGIN).read().served is None

@@ -1,0 +1,167 @@
+"""Real SKS keyservers on loopback, with keys made for them."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.lab.process import PATIENCE, Daemon, LabError, find_program, unused_address, wait_until
+
+HKP_PORT = 11371
+RECON_PORT = 11370
+
+_CONF = """
+hostname: {hostname}
+nodename: {hostname}
+hkp_address: {address}
+hkp_port: 11371
+recon_address: {address}
+recon_port: 11370
+server_contact: 0x1455854896B25036
+from_addr: pgp-public-keys@{hostname}
+sendmail_cmd: /bin/true
+stat_hour: 3
+gossip_interval: 1
+debuglevel: 5
+initial_stat:
+"""
+
+
+def make_keys(count: int) -> tuple[bytes, ...]:
+    """Return `count` new OpenPGP keys, each as gpg exports it, made in a folder that is gone afterwards."""
+    # The agent's socket path may have 107 octets: a folder right under /tmp keeps it short.
+    with tempfile.TemporaryDirectory(prefix="gpg-", dir="/tmp") as home:
+        environ = {**os.environ, "GNUPGHOME": home}
+
+        def gpg(*words: str) -> bytes:
+            return subprocess.run(
+                ["gpg", "--batch", "--quiet", *words],
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=PATIENCE,
+                check=True,
+            ).stdout
+
+        try:
+            users = [f"user{number}@example.test" for number in range(count)]
+            for user in users:
+                gpg("--passphrase", "", "--quick-gen-key", f"Test User <{user}>", "ed25519", "default", "never")
+            return tuple(gpg("--export", f"<{user}>") for user in users)
+        finally:
+            subprocess.run(["gpgconf", "--kill", "all"], env=environ, timeout=PATIENCE, check=True)
+
+
+def unused_sks_address() -> str:
+    """Return a loopback address on which a keyserver's two ports are free."""
+    return str(unused_address(HKP_PORT, RECON_PORT))
+
+
+class Sks:
+    """`sks db` on `address`, with everything that it writes in `folder`. A context manager.
+
+    It holds `keys` (as from `make_keys`; fewer than the others have make a keyserver that lags behind) and lists
+    `peers`, names or addresses, as its gossip peers. `gossips` starts `sks recon` with it: then it fetches the keys
+    that its peers have, within two minutes.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        address: str,
+        hostname: str,
+        keys: Sequence[bytes],
+        *,
+        peers: Sequence[str] = (),
+        gossips: bool = False,
+    ) -> None:
+        self.folder = folder
+        self.address = address
+        self.port = HKP_PORT
+        self.hostname = hostname
+        self._socket = folder / "var/run/sks/db_com_sock"
+        for part in ("etc/sks", "var/lib/sks/www", "var/lib/sks/dump", "var/log/sks", "var/run/sks"):
+            (folder / part).mkdir(parents=True)
+        (folder / "var/spool/sks/messages").mkdir(parents=True)
+        (folder / "etc/sks/sksconf").write_text(_CONF.format(hostname=hostname, address=address))
+        (folder / "etc/sks/membership").write_text("".join(f"{peer} {RECON_PORT}\n" for peer in peers))
+        keyring = folder / "keys.pgp"
+        keyring.write_bytes(b"".join(keys))
+        self._build(keyring)
+        base = ("-basedir", folder, "-stdoutlog")
+        self._db = Daemon(("sks", "db", *base), folder / "db.log")
+        self._recon = Daemon(("sks", "recon", *base), folder / "recon.log") if gossips else None
+
+    def _build(self, keyring: Path) -> None:
+        """Make the databases. cleandb crashes when its work is done; without it, recon finds no common filters."""
+        sks = find_program("sks")
+        if sks is None:
+            raise LabError("sks is not installed")
+        log = self.folder / "build.log"
+        for words in (("build", keyring, "-n", "10", "-cache", "5"), ("cleandb",), ("pbuild", "-cache", "5")):
+            with log.open("ab") as output:
+                subprocess.run(
+                    [sks, words[0], "-basedir", self.folder, "-stdoutlog", *words[1:]],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    timeout=PATIENCE,
+                    check=False,
+                )
+        if not (self.folder / "var/lib/sks/PTree/ptree").exists():
+            raise LabError(f"sks made no database: {log.read_text(errors='replace')[-2000:]}")
+
+    def start(self) -> None:
+        """Start the keyserver and return when it answers with its statistics."""
+        self._db.start(self._is_answering)
+        if self._recon is not None:
+            # recon ends at once where the socket of db is not there.
+            wait_until(self._socket.exists, f"{self._socket} is there")
+            recon_log = self._recon.log
+            self._recon.start(lambda: "Starting event loop" in recon_log())
+
+    def stop(self) -> None:
+        """Stop the keyserver."""
+        if self._recon is not None:
+            self._recon.stop()
+        self._db.stop()
+
+    def restart(self) -> None:
+        """Stop the keyserver and start it again."""
+        self.stop()
+        self.start()
+
+    def log(self) -> str:
+        """Return what `sks db` has said so far."""
+        return self._db.log()
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        """Return status and body of what the keyserver answers at `path`."""
+        connection = http.client.HTTPConnection(self.address, self.port, timeout=5)
+        try:
+            connection.request("GET", path)
+            reply = connection.getresponse()
+            return reply.status, reply.read()
+        finally:
+            connection.close()
+
+    def _is_answering(self) -> bool:
+        try:
+            return self.get("/pks/lookup?op=stats")[0] == http.client.OK
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
