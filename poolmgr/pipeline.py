@@ -1,0 +1,251 @@
+"""One cycle, put together: crawl, judge, select, plan, publish, under one lock.
+
+The composition root: it alone knows the clock, and which publisher serves which target of the config.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from poolmgr import __version__
+from poolmgr.config import Config
+from poolmgr.crawl.frontier import Progress
+from poolmgr.crawl.membership import parse_membership
+from poolmgr.crawl.spider import Crawl
+from poolmgr.crawl.spider import crawl as crawl_mesh
+from poolmgr.errors import LockHeld, ParseError, PoolmgrError, StoreError, ZoneError
+from poolmgr.judge.selection import Members, select
+from poolmgr.judge.verdict import Judgement, judge
+from poolmgr.model import Selection, Snapshot, host_text
+from poolmgr.publish.rfc2136 import Primary, Rfc2136Publisher
+from poolmgr.publish.target import Published, Publisher, Receipt
+from poolmgr.publish.tsig import load_key
+from poolmgr.publish.zonefile import ZoneFile, ZoneFilePublisher
+from poolmgr.report.rows import Row, rows
+from poolmgr.store.database import Publication, Store, open_store, read_store
+from poolmgr.zone.desired import from_text, members_of, owned_keys, pool_records, whole_zone
+from poolmgr.zone.plan import Plan, limits_of, make_plan
+from poolmgr.zone.records import Records
+from poolmgr.zone.serial import is_newer, next_serial
+
+LOCK = "poolmgr.lock"
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What a crawl amounts to under a config: the judgement, and the selection made from it."""
+
+    snapshot: Snapshot
+    judgement: Judgement
+    selection: Selection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How one target fared: `plan` is None where an error came first, `receipt` where nothing was published.
+
+    `error` is what failed, or UnsafePlan where the plan held something back; what it did not hold is published then.
+    """
+
+    label: str
+    plan: Plan | None = None
+    receipt: Receipt | None = None
+    error: PoolmgrError | None = None
+
+
+def now() -> datetime:
+    """Return the time, aware UTC: the one clock that everything else is given."""
+    return datetime.now(UTC)
+
+
+def check(config: Config) -> tuple[str, ...]:
+    """Return a sentence for every problem in the files that `config` names: membership, skeleton, keys."""
+    steps: list[Callable[[], object]] = [partial(_with_membership, config)]
+    if config.zone.skeleton is not None:
+        steps.append(partial(_zone, config, {}))
+    steps.extend(partial(_publisher, config, target) for target in config.targets)
+    problems = []
+    for step in steps:
+        try:
+            step()
+        except PoolmgrError as error:
+            problems.append(str(error))
+    return tuple(problems)
+
+
+def crawl(config: Config, on_progress: OnProgress) -> Snapshot:
+    """Make one crawl and store it. Raises LockHeld while another run is at work."""
+    with _locked(config.state), open_store(config.state) as store:
+        return _crawl(config, store, on_progress)
+
+
+def report(config: Config) -> tuple[Snapshot, tuple[Row, ...]]:
+    """Return the newest stored crawl and its rows, judged by `config` as it is now."""
+    snapshot, publications = _stored(config)
+    assessment = _assess(config, snapshot, publications)
+    hosts = {host_text(pool.name): host_text(pool.host) for pool in config.pools}
+    references = assessment.judgement.references
+    return snapshot, rows(snapshot, assessment.selection.verdicts, references, config.policy.window, hosts)
+
+
+def plan(config: Config) -> tuple[Assessment, tuple[Result, ...]]:
+    """Return what `run` would do at each target with the newest stored crawl. Changes nothing."""
+    snapshot, publications = _stored(config)
+    assessment = _assess(config, snapshot, publications)
+    results = []
+    for target in config.targets:
+        try:
+            prepared = _prepare(config, target, assessment, publications, force=False)
+            results.append(Result(label=target.label, plan=prepared.plan, error=prepared.plan.refusal))
+        except PoolmgrError as error:
+            results.append(Result(label=target.label, error=error))
+    return assessment, tuple(results)
+
+
+def run(config: Config, on_progress: OnProgress, *, force: bool) -> tuple[Assessment, tuple[Result, ...]]:
+    """Crawl, judge, select, plan and publish, under one lock; return how each target fared.
+
+    One target's failure is in its result and does not stop the others. With `force` no limit holds anything back.
+    """
+    with _locked(config.state), open_store(config.state) as store:
+        snapshot = _crawl(config, store, on_progress)
+        publications = store.load_publications()
+        assessment = _assess(config, snapshot, publications)
+        results = []
+        for target in config.targets:
+            try:
+                prepared = _prepare(config, target, assessment, publications, force=force)
+                receipt = _publish(config, store, target, prepared)
+                refusal = prepared.plan.refusal
+                results.append(Result(label=target.label, plan=prepared.plan, receipt=receipt, error=refusal))
+            except PoolmgrError as error:
+                results.append(Result(label=target.label, error=error))
+        return assessment, tuple(results)
+
+
+def _with_membership(config: Config) -> Crawl:
+    """Return the configured crawl with the peers of the membership file among its seeds."""
+    if config.membership is None:
+        return config.crawl
+    peers = parse_membership(_read(config.membership))
+    return replace(config.crawl, seeds=tuple(dict.fromkeys((*config.crawl.seeds, *(peer.host for peer in peers)))))
+
+
+def _crawl(config: Config, store: Store, on_progress: OnProgress) -> Snapshot:
+    snapshot = crawl_mesh(_with_membership(config), clock=now, progress=on_progress)
+    store.save_crawl(snapshot, keep=config.keep)
+    return snapshot
+
+
+def _stored(config: Config) -> tuple[Snapshot, tuple[Publication, ...]]:
+    store = read_store(config.state)
+    if store is not None:
+        with store:
+            snapshot = store.load_crawl()
+            if snapshot is not None:
+                return snapshot, store.load_publications()
+    raise StoreError(f"no crawl is stored in {config.state} yet: run `poolmgr crawl` or `poolmgr run` first")
+
+
+def _assess(config: Config, snapshot: Snapshot, publications: tuple[Publication, ...]) -> Assessment:
+    judgement = judge(snapshot, config.policy, config.pools)
+    current: Members = publications[-1].members if publications else {}
+    return Assessment(snapshot, judgement, select(judgement.verdicts, config.pools, current))
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    publisher: Publisher
+    published: Published
+    plan: Plan
+
+
+def _prepare(
+    config: Config,
+    target: ZoneFile | Primary,
+    assessment: Assessment,
+    publications: tuple[Publication, ...],
+    *,
+    force: bool,
+) -> _Prepared:
+    publisher = _publisher(config, target)
+    published = publisher.read()
+    desired = pool_records(assessment.selection, config.pools)
+    serial = None
+    if isinstance(target, ZoneFile):
+        desired = _zone(config, desired)
+        written = (publication.serial for publication in publications if publication.target == target.label)
+        last = (serial for serial in (published.serial, published.served, *written) if serial is not None)
+        serial = next_serial(config.zone.serial, now(), last)
+    finished = assessment.snapshot.finished
+    plan = make_plan(
+        origin=config.zone.origin,
+        published=published.records,
+        desired=desired,
+        limits={} if force else limits_of(config.pools),
+        serial=published.serial,
+        next_serial=serial,
+        provenance=f"written by poolmgr {__version__} from the crawl of {finished:%Y-%m-%dT%H:%M:%SZ}",
+    )
+    return _Prepared(publisher, published, plan)
+
+
+def _publish(config: Config, store: Store, target: ZoneFile | Primary, prepared: _Prepared) -> Receipt | None:
+    # A run that was killed between the rename and the reload left a file that nobody serves: it is published again.
+    written, served = prepared.published.serial, prepared.published.served
+    is_stale = written is not None and served is not None and is_newer(written, served)
+    if not prepared.plan.changes and not is_stale:
+        return None
+    receipt = prepared.publisher.publish(prepared.plan)
+    members = members_of(prepared.plan.records, config.pools)
+    store.save_publication(Publication(now(), target.label, receipt.serial, members))
+    return receipt
+
+
+def _publisher(config: Config, target: ZoneFile | Primary) -> Publisher:
+    if isinstance(target, ZoneFile):
+        return ZoneFilePublisher(target, config.zone.origin)
+    return Rfc2136Publisher(target, config.zone.origin, owned_keys(config.pools), load_key(target.key, os.environ))
+
+
+def _zone(config: Config, records: Records) -> Records:
+    if config.zone.skeleton is None:
+        raise ZoneError("a zone file needs zone.skeleton: name the master file with the zone's SOA and NS")
+    skeleton = from_text(_read(config.zone.skeleton), config.zone.origin, str(config.zone.skeleton))
+    return whole_zone(skeleton, records, owned_keys(config.pools), config.zone.origin)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParseError(f"cannot read {path}: {error}") from error
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of `folder`. The kernel drops it with the process, however that ends."""
+    path = folder / LOCK
+    try:
+        folder.mkdir(exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise StoreError(f"cannot use the state folder {folder}: {error}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise LockHeld(f"another run holds {path}: nothing was done, the next one will") from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)
