@@ -9,8 +9,10 @@ import dns.exception
 import dns.name
 import dns.rdata
 import dns.rdataclass
+import dns.rdataset
 import dns.rdatatype
 import dns.tokenizer
+import dns.transaction
 import dns.zonefile
 from dns.rdtypes.ANY.SOA import SOA
 
@@ -109,12 +111,13 @@ def from_text(text: str, origin: dns.name.Name, source: str) -> Records:
     """Return the records of the zone file `text` (RFC 1035 section 5) of the zone `origin`.
 
     Raises ZoneError, with `source` and the line where there is one, for a syntax error, a record outside the zone, a
-    missing SOA or NS at the apex, and signatures. $INCLUDE is refused.
+    missing SOA or NS at the apex, a second SOA or CNAME at a name, and signatures. $INCLUDE is refused.
     """
     manager = dns.zonefile.RRSetsReaderManager(origin)
     tokenizer = _Tokenizer(text, source)
     try:
         with manager.writer(replacement=True) as transaction:  # type: ignore[no-untyped-call]  # dnspython's gap
+            transaction.check_put_rdataset(_check_nothing_is_lost)
             reader = dns.zonefile.Reader(tokenizer, dns.rdataclass.IN, transaction)
             # The reader drops what lies outside its zone without a word: it is given all, and the loop below looks.
             reader.zone_origin = dns.name.root
@@ -134,6 +137,15 @@ def from_text(text: str, origin: dns.name.Name, source: str) -> Records:
         if (origin, rdtype) not in records:
             raise ZoneError(f"{source}: no {dns.rdatatype.to_text(rdtype)} record at the apex {origin}: add it")
     return records
+
+
+def _check_nothing_is_lost(
+    transaction: dns.transaction.Transaction, name: dns.name.Name, rdataset: dns.rdataset.Rdataset
+) -> None:
+    """Refuse a second SOA, CNAME or other singleton: dnspython would let it take the first one's place."""
+    before = transaction.get(name, rdataset.rdtype, rdataset.covers)
+    if before is not None and not set(before) <= set(rdataset):
+        raise ValueError(f"a second {dns.rdatatype.to_text(rdataset.rdtype)} record at {name}: remove one")
 
 
 class _Tokenizer(dns.tokenizer.Tokenizer):

@@ -83,6 +83,8 @@ def test_directives_of_a_skeleton_are_understood() -> None:
         ("www IN CNAME ns1\nwww IN A 192.0.2.1\n", r"test\.zone:6:.*CNAME"),
         ("www.example.net. A 192.0.2.1\n", r"www\.example\.net\. lies outside the zone example\.org\.: .*final dot"),
         ("$INCLUDE /etc/passwd\n", r"test\.zone:5:"),
+        ("www CNAME a\nwww CNAME b\n", r"test\.zone:6:.*a second CNAME record at www\.example\.org\."),
+        ("@ SOA a b 1 2 3 4 5\n", r"test\.zone:5:.*a second SOA record"),
         ("www SOA a b 1 2 3 4 5\n", r"test\.zone:5:.*SOA"),
         ("www IN A ( 192.0.2.1\n\n", r"test\.zone:5:"),
         ("www RRSIG A 8 3 300 20300101000000 20200101000000 1 example.org. AAAA\n", "signatures"),
