@@ -6,15 +6,13 @@ import base64
 import secrets
 from ipaddress import IPv4Address
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import dns.exception
 import dns.message
 import dns.query
 import dns.rcode
 
-from tests.lab.process import Daemon, run, unused_port
+from tests.lab.process import Daemon, Running, run, unused_port
 
 LOCALHOST = IPv4Address("127.0.0.1")
 """named listens only on addresses that an interface has, and the loopback interface has no other of IPv4."""
@@ -64,7 +62,7 @@ def is_answering(address: IPv4Address, port: int, origin: str) -> bool:
     return reply.rcode() == dns.rcode.NOERROR
 
 
-class Named:
+class Named(Running):
     """named as the primary of `origin`, with everything that it writes in `folder`. A context manager.
 
     By default the key in `key_file` may write all of the zone by dynamic update. With other `zone_options` the zone is
@@ -117,25 +115,3 @@ class Named:
     def start(self) -> None:
         """Start named and return when it answers for the zone."""
         self._daemon.start(lambda: is_answering(self.address, self.port, self.origin))
-
-    def stop(self) -> None:
-        """Stop named."""
-        self._daemon.stop()
-
-    def restart(self) -> None:
-        """Stop named and start it again."""
-        self.stop()
-        self.start()
-
-    def log(self) -> str:
-        """Return what named has said so far."""
-        return self._daemon.log()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()

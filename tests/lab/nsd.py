@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from tests.lab.named import first_zone, is_answering
-from tests.lab.process import Daemon, run, unused_address, unused_port
+from tests.lab.process import Daemon, Running, run, unused_address, unused_port
 
 _CONF = """
 server:
@@ -32,7 +30,7 @@ remote-control:
 """
 
 
-class Nsd:
+class Nsd(Running):
     """nsd with everything that it writes in `folder`. A context manager.
 
     It reads `zone_file` again when `reload_command` is run. With a `key`, name and base64 secret of an hmac-sha256 one,
@@ -76,25 +74,3 @@ class Nsd:
     def start(self) -> None:
         """Start nsd and return when it answers for the zone."""
         self._daemon.start(lambda: is_answering(self.address, self.port, self.origin))
-
-    def stop(self) -> None:
-        """Stop nsd."""
-        self._daemon.stop()
-
-    def restart(self) -> None:
-        """Stop nsd and start it again."""
-        self.stop()
-        self.start()
-
-    def log(self) -> str:
-        """Return what nsd has said so far."""
-        return self._daemon.log()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()

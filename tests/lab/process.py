@@ -9,9 +9,12 @@ import shutil
 import socket
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 PATIENCE = 20.0
 """Seconds that a server may take to come up or to go: it needs a tenth of one, a busy machine more."""
@@ -148,3 +151,35 @@ class Daemon:
         with contextlib.suppress(FileNotFoundError):
             return self._log.read_text(errors="replace")
         return ""
+
+
+class Running(ABC):
+    """A server of the lab while it runs: what all of them can do. A context manager."""
+
+    _daemon: Daemon
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start the server and return when it answers."""
+
+    def stop(self) -> None:
+        """Stop the server."""
+        self._daemon.stop()
+
+    def restart(self) -> None:
+        """Stop the server and start it again."""
+        self.stop()
+        self.start()
+
+    def log(self) -> str:
+        """Return what the server has said so far."""
+        return self._daemon.log()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()

@@ -8,10 +8,8 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from tests.lab.process import PATIENCE, Daemon, LabError, find_program, unused_address, wait_until
+from tests.lab.process import PATIENCE, Daemon, LabError, Running, find_program, unused_address, wait_until
 
 HKP_PORT = 11371
 RECON_PORT = 11370
@@ -63,7 +61,7 @@ def unused_sks_address() -> str:
     return str(unused_address(HKP_PORT, RECON_PORT))
 
 
-class Sks:
+class Sks(Running):
     """`sks db` on `address`, with everything that it writes in `folder`. A context manager.
 
     It holds `keys` (as from `make_keys`; fewer than the others have make a keyserver that lags behind) and lists
@@ -95,7 +93,7 @@ class Sks:
         keyring.write_bytes(b"".join(keys))
         self._build(keyring)
         base = ("-basedir", folder, "-stdoutlog")
-        self._db = Daemon(("sks", "db", *base), folder / "db.log")
+        self._daemon = Daemon(("sks", "db", *base), folder / "db.log")
         self._recon = Daemon(("sks", "recon", *base), folder / "recon.log") if gossips else None
 
     def _build(self, keyring: Path) -> None:
@@ -119,7 +117,7 @@ class Sks:
 
     def start(self) -> None:
         """Start the keyserver and return when it answers with its statistics."""
-        self._db.start(self._is_answering)
+        self._daemon.start(self._is_answering)
         if self._recon is not None:
             # recon ends at once where the socket of db is not there.
             wait_until(self._socket.exists, f"{self._socket} is there")
@@ -130,16 +128,7 @@ class Sks:
         """Stop the keyserver."""
         if self._recon is not None:
             self._recon.stop()
-        self._db.stop()
-
-    def restart(self) -> None:
-        """Stop the keyserver and start it again."""
-        self.stop()
-        self.start()
-
-    def log(self) -> str:
-        """Return what `sks db` has said so far."""
-        return self._db.log()
+        self._daemon.stop()
 
     def get(self, path: str) -> tuple[int, bytes]:
         """Return status and body of what the keyserver answers at `path`."""
@@ -156,12 +145,3 @@ class Sks:
             return self.get("/pks/lookup?op=stats")[0] == http.client.OK
         except (OSError, http.client.HTTPException):
             return False
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
