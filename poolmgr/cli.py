@@ -1,11 +1,14 @@
 """The command line: arguments to calls, errors to exit codes. The only place that prints."""
 
+# ruff: noqa: D301 - in a raw docstring, the \b that keeps click from wrapping would be two characters
+
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,11 +54,10 @@ class _Commands(click.Group):
 @click.version_option(__version__, prog_name="poolmgr")
 @click.pass_context
 def main(ctx: click.Context, config: Path) -> None:
-    r"""Keep a DNS name pointing at the OpenPGP keyservers that really serve.
+    """Keep a DNS name pointing at the OpenPGP keyservers that really serve.
 
-    \b
-    Exit codes: 0 done, or nothing to do; 1 failed; 2 usage or configuration; 3 held: a limit refused the
-    change and the last good records stay; 4 another run holds the lock; 5 `plan --check` found changes.
+    Exit codes: 0 done, or nothing to do; 1 failed; 2 usage or configuration; 3 held: a limit refused the change and the
+    last good records stay; 4 another run holds the lock; 5 `plan --check` found changes.
     """
     ctx.obj = config
 
@@ -64,7 +66,7 @@ def main(ctx: click.Context, config: Path) -> None:
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of the configuration instead.")
 @click.pass_obj
 def check_config(path: Path, *, schema: bool) -> None:
-    r"""Check the configuration and the files that it names.
+    """Check the configuration and the files that it names.
 
     Every problem is reported at once, each with file, line and column, the limit and the remedy. Exits with 2 when
     there is any.
@@ -94,7 +96,7 @@ def check_config(path: Path, *, schema: bool) -> None:
 @main.command()
 @click.pass_obj
 def crawl(path: Path) -> None:
-    r"""Crawl the mesh once and store what was found.
+    """Crawl the mesh once and store what was found.
 
     Progress is shown on a terminal. Nothing is judged or published.
 
@@ -119,13 +121,15 @@ def crawl(path: Path) -> None:
 
 
 @main.command()
-@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True, help="As what."
+)
 @click.option("--pool", metavar="NAME", help="Only this pool.")
 @click.option("--members", is_flag=True, help="Only addresses that are in.")
 @click.option("--excluded", is_flag=True, help="Only addresses that are out.")
 @click.pass_obj
 def report(path: Path, *, form: str, pool: str | None, members: bool, excluded: bool) -> None:
-    r"""Show who is in each pool, who is out, and why, from the newest crawl.
+    """Show who is in each pool, who is out, and why, from the newest crawl.
 
     A table on a terminal, plain columns when piped. The configuration is applied as it is now, so that the effect
     of a changed policy can be seen before the next run.
@@ -140,27 +144,30 @@ def report(path: Path, *, form: str, pool: str | None, members: bool, excluded: 
 
     config = _load(path)
     snapshot, all_rows = pipeline.report(config)
-    shown = tuple(row for row in all_rows if _is_wanted(row, members=members, excluded=excluded))
     if pool is not None:
         wanted = pool.lower().removesuffix(".")
         known = {row.pool for row in all_rows} | {p.name.to_text(omit_final_dot=True) for p in config.pools}
         if wanted not in known:
             raise click.BadParameter(f"no pool {pool!a}; configured: {', '.join(sorted(known))}", param_hint="--pool")
-        shown = tuple(row for row in shown if row.pool == wanted)
+        all_rows = tuple(row for row in all_rows if row.pool == wanted)
+    is_wanted = partial(_is_wanted, members=members, excluded=excluded)
+    shown = tuple(filter(is_wanted, all_rows))
     if form == "json":
         click.echo(rows.to_json(snapshot, shown), nl=False)
     elif form == "csv":
         click.echo(rows.to_csv(shown), nl=False)
     else:
-        _show_tables(shown)
+        _show_tables(all_rows, is_wanted)
 
 
 @main.command()
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="As what."
+)
 @click.option("--check", is_flag=True, help=f"Exit with {EXIT_TO_DO} when there is something to do.")
 @click.pass_obj
 def plan(path: Path, *, form: str, check: bool) -> None:
-    r"""Show what `run` would change at each target, from the newest crawl. Changes nothing.
+    """Show what `run` would change at each target, from the newest crawl. Changes nothing.
 
     One line with + or - for each record that comes or goes, with the reason.
 
@@ -186,7 +193,7 @@ def plan(path: Path, *, form: str, check: bool) -> None:
 @click.option("--force", is_flag=True, help="Publish this once whatever min_members and max_removed say.")
 @click.pass_obj
 def run(path: Path, *, force: bool) -> None:
-    r"""Crawl, judge, select, plan and publish, under one lock: the command for cron.
+    """Crawl, judge, plan and publish, under one lock: the command for cron.
 
     Prints nothing unless something changed, was held back or failed.
 
@@ -233,19 +240,21 @@ def _is_wanted(row: Row, *, members: bool, excluded: bool) -> bool:
     return row.state in wanted if wanted else True
 
 
-def _show_tables(shown: tuple[Row, ...]) -> None:
+def _show_tables(all_rows: tuple[Row, ...], is_wanted: Callable[[Row], bool]) -> None:
+    """Show the wanted rows of each pool, under a title that counts all of its rows."""
     from rich.console import Console
 
     from poolmgr.report import table
 
     console = Console()
-    for number, (pool, group) in enumerate(table.by_pool(shown)):
+    for number, (pool, group) in enumerate(table.by_pool(all_rows)):
         if number:
             click.echo()
+        title, shown = table.title(pool, group), tuple(filter(is_wanted, group))
         if console.is_terminal:
-            console.print(table.to_table(pool, group))
+            console.print(table.to_table(title, shown))
         else:
-            click.echo(table.to_plain(pool, group), nl=False)
+            click.echo(table.to_plain(title, shown), nl=False)
 
 
 def _show_result(assessment: Assessment, result: Result, *, with_plan: bool = True) -> None:

@@ -78,7 +78,7 @@ def check(config: Config) -> tuple[str, ...]:
         try:
             step()
         except PoolmgrError as error:
-            problems.append(str(error))
+            problems.extend(str(error).splitlines())
     return tuple(problems)
 
 
@@ -136,7 +136,11 @@ def _with_membership(config: Config) -> Crawl:
     """Return the configured crawl with the peers of the membership file among its seeds."""
     if config.membership is None:
         return config.crawl
-    peers = parse_membership(_read(config.membership))
+    text = _read(config.membership)
+    try:
+        peers = parse_membership(text)
+    except ParseError as error:
+        raise ParseError("\n".join(f"{config.membership}: {line}" for line in str(error).splitlines())) from error
     return replace(config.crawl, seeds=tuple(dict.fromkeys((*config.crawl.seeds, *(peer.host for peer in peers)))))
 
 
@@ -227,8 +231,10 @@ def _zone(config: Config, records: Records) -> Records:
 def _read(path: Path) -> str:
     try:
         return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ParseError(f"cannot read {path}: {error}") from error
+    except OSError as error:
+        raise ParseError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ParseError(f"{path}: not UTF-8 text (octet {error.start}): write it anew") from error
 
 
 @contextmanager

@@ -19,6 +19,7 @@ settings.register_profile("poolmgr", deadline=None)
 settings.load_profile("poolmgr")
 
 PACKAGES = {
+    "dig": "bind9-dnsutils",
     "gpg": "gnupg",
     "named": "bind9",
     "named-checkconf": "bind9-utils",

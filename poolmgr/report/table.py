@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
-from rich.table import Table
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.padding import Padding
 from rich.text import Text
 
-from poolmgr.model import Family, Outcome, State
+from poolmgr.model import Family, Outcome, Service, State
 from poolmgr.report.escape import printable
 from poolmgr.report.rows import Row
 
 _STYLES = {State.MEMBER: "green", State.ELIGIBLE: "cyan", State.OUT: "red"}
 _ORDER = list(State)
+_GAP = "  "
+_MAX_WIDTH = 40
+"""Columns of a terminal that one column of the table takes at most: a longer cell moves only its own line."""
 
 
 def title(pool: str, report: Sequence[Row]) -> str:
@@ -33,45 +38,109 @@ def by_pool(report: Iterable[Row]) -> Iterator[tuple[str, tuple[Row, ...]]]:
         yield pool, tuple(sorted(group, key=lambda row: _ORDER.index(row.state)))
 
 
-def to_table(pool: str, report: Sequence[Row]) -> Table:
-    """Return the rich table of one pool. Text that keyservers said is escaped, and never taken for markup."""
-    table = Table(title=Text(title(pool, report), style="bold"), title_justify="left", box=None, pad_edge=False)
-    table.add_column("Keyserver", overflow="fold", max_width=40)
-    table.add_column("Services", no_wrap=True)
-    table.add_column("Software", overflow="fold", max_width=16)
-    table.add_column("Keys", justify="right", no_wrap=True)
-    table.add_column("Verdict", overflow="fold", ratio=1)
-    for row in report:
-        services = Text("\n").join(
-            Text(f"{service} {'ok' if outcome is Outcome.OK else 'no'}", "green" if outcome is Outcome.OK else "red")
-            for service, outcome in row.services.items()
-        )
-        verdict = Text(row.state, style=_STYLES[row.state])
-        for reason in row.reasons:
-            verdict.append(f"\n{printable(reason.sentence)}", style="default")
-        table.add_row(
-            Text(f"{printable(row.keyserver)}\n{row.address or ''}".rstrip()),
-            services,
-            Text("\n".join(printable(text) for text in (row.software, row.version) if text)),
-            Text("\n".join(filter(None, (_keys(row), _difference(row))))),
-            verdict,
-        )
-    return table
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a table: who and where, what was measured, and the reasons that follow it."""
+
+    who: tuple[Text, ...]
+    measured: tuple[Text, ...]
+    reasons: tuple[Text, ...] = ()
 
 
-def to_plain(pool: str, report: Sequence[Row]) -> str:
-    """Return the same as text for a pipe: a title, then one line per address, in columns, never wrapped."""
+@dataclass(frozen=True, slots=True)
+class PoolTable:
+    """One pool as a rich console prints it: a title, a head, and the addresses.
+
+    An address takes one line where the terminal is wide enough, else two: who and where, then what was measured. Its
+    reasons have lines of their own over the whole width, so that they read as sentences in a narrow terminal too.
+    """
+
+    title: Text
+    lines: tuple[Line, ...]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield what to print. Called by rich."""
+        columns = zip(*((*line.who, *line.measured) for line in self.lines), strict=True)
+        widths = [min(max(cell.cell_len for cell in column), _MAX_WIDTH) for column in columns]
+        indent = widths[0] + len(_GAP)
+        is_wide = sum(widths) + len(_GAP) * (len(widths) - 1) <= options.max_width
+        yield self.title
+        for line in self.lines:
+            who, measured = _padded(line.who, widths), _padded(line.measured, widths[len(line.who) :])
+            if is_wide:
+                yield from _filled(who + measured, 0)
+            else:
+                yield from _filled(who, 0)
+                yield from _filled(measured, indent)
+            for reason in line.reasons:
+                yield from _filled((reason,), indent)
+
+
+def to_table(heading: str, report: Sequence[Row]) -> PoolTable:
+    """Return the table of `report` under `heading` for a terminal. Text that keyservers said is escaped, and never taken for markup."""
+    services = [service for service in Service if any(service in row.services for row in report)]
+    head = Line(
+        tuple(Text(word, "bold") for word in ("", "Keyserver", "Address")),
+        tuple(Text(word, "bold") for word in (*services, "Software", "Keys", "Diff")),
+    )
+    lines = [
+        Line(
+            (Text(row.state, _STYLES[row.state]), Text(printable(row.keyserver)), Text(row.address or "")),
+            (
+                *(_outcome(row.services.get(service)) for service in services),
+                Text(_software(row)),
+                Text(_keys(row)),
+                Text(_difference(row)),
+            ),
+            tuple(Text(printable(reason.sentence)) for reason in row.reasons),
+        )
+        for row in report
+    ]
+    return PoolTable(Text(heading, "bold"), (head, *lines))
+
+
+def _outcome(outcome: Outcome | None) -> Text:
+    return Text() if outcome is None else Text(outcome, "green" if outcome is Outcome.OK else "red")
+
+
+def _padded(cells: Sequence[Text], widths: Sequence[int]) -> tuple[Text, ...]:
+    return tuple(
+        cell + " " * max(0, width - cell.cell_len) for cell, width in zip(cells, widths[: len(cells)], strict=True)
+    )
+
+
+def _filled(cells: Sequence[Text], indent: int) -> Iterator[Padding]:
+    """Yield `cells` as one line, or nothing where all of them are blank."""
+    line = Text(_GAP, overflow="fold").join(cells)
+    line.rstrip()
+    if line:
+        yield Padding(line, (0, 0, 0, indent), expand=False)
+
+
+def to_plain(heading: str, report: Sequence[Row]) -> str:
+    """Return the same as text for a pipe: the heading, then one line per address, in columns, never wrapped."""
     head = ("STATE", "KEYSERVER", "ADDRESS", "SERVICES", "SOFTWARE", "KEYS", "DIFF", "REASONS")
     lines: list[tuple[str, ...]] = [head]
     for row in report:
         services = ",".join(f"{service}:{outcome}" for service, outcome in row.services.items())
-        software = printable(" ".join(filter(None, (row.software, row.version))))
         reasons = "; ".join(printable(reason.sentence) for reason in row.reasons)
-        cells = (row.state, printable(row.keyserver), row.address, services, software, _keys(row), _difference(row))
+        cells = (
+            row.state,
+            printable(row.keyserver),
+            row.address,
+            services,
+            _software(row),
+            _keys(row),
+            _difference(row),
+        )
         lines.append((*(cell or "-" for cell in cells), reasons))
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     padded = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
-    return "\n".join((title(pool, report), *(line.rstrip() for line in padded))) + "\n"
+    return "\n".join((heading, *(line.rstrip() for line in padded))) + "\n"
+
+
+def _software(row: Row) -> str:
+    return printable(" ".join(filter(None, (row.software, row.version))))
 
 
 def _keys(row: Row) -> str:

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-import itertools
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 from poolmgr.config import json_schema, load_config
 from poolmgr.config.document import Place, parse_document
 from poolmgr.zone.desired import from_text, owned_keys, whole_zone
+from tests.reference import comment_above, resolved, uncommented
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "config.example.yaml"
@@ -27,31 +27,15 @@ def test_the_example_is_valid_as_it_stands() -> None:
     ]
 
 
-def uncommented(text: str) -> str:
-    return re.sub(r"^( *)#(?=[^ \n])", r"\1", text, flags=re.MULTILINE)
-
-
-def resolve(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return `schema` with its reference to one of the $defs followed."""
-    target = schema.get("$ref") or next((one["$ref"] for one in schema.get("anyOf", []) if "$ref" in one), None)
-    return schema if target is None else json_schema()["$defs"][target.removeprefix("#/$defs/")]
-
-
 def properties(schema: dict[str, Any], place: Place = ()) -> Iterator[tuple[Place, dict[str, Any], bool]]:
     """Yield place, schema and whether it is required of every key; list indexes in places are "[]"."""
-    section = resolve(schema)
+    section = resolved(schema)
     for key, value in section.get("properties", {}).items():
         yield (*place, key), value, key in section.get("required", ())
         yield from properties(value, (*place, key))
     items = section.get("items", {})
     for entry in items.get("oneOf", [items]) if items else ():
         yield from properties(entry, (*place, "[]"))
-
-
-def comment_above(lines: list[str], number: int) -> str:
-    """Return the comment that ends in the line before line `number` (from 1)."""
-    above = itertools.takewhile(lambda line: line.lstrip().startswith("#"), reversed(lines[: number - 1]))
-    return " ".join(line.strip(" #") for line in reversed(list(above)))
 
 
 def test_the_example_has_every_key_with_its_default() -> None:
@@ -98,7 +82,7 @@ def test_the_skeleton_of_the_example_passes_named_checkzone(need: Callable[..., 
 KINDS: dict[str, type] = {"object": dict, "array": list, "string": str, "integer": int}
 
 
-def is_allowed(value: object, schema: dict[str, Any]) -> bool:
+def is_allowed(value: object, schema: Mapping[str, Any]) -> bool:
     """Return whether the part of JSON Schema that ours uses allows `value`."""
     if isinstance(value, dict):
         known, required = schema.get("properties", {key: {} for key in value}), schema.get("required", ())
@@ -116,7 +100,7 @@ def is_allowed(value: object, schema: dict[str, Any]) -> bool:
         and isinstance(value, KINDS.get(schema.get("type", ""), object))
         and value in schema.get("enum", [value])
         and value == schema.get("const", value)
-        and ("$ref" not in schema or is_allowed(value, resolve(schema)))
+        and ("$ref" not in schema or is_allowed(value, resolved(schema)))
         and all(any(is_allowed(value, one) for one in schema[key]) for key in ("anyOf", "oneOf") if key in schema)
     )
 
@@ -138,5 +122,5 @@ def test_the_schema_describes_every_key_and_is_plain_json() -> None:
     schema = json_schema()
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     for place, value, _ in properties(schema):
-        assert value.get("description") or resolve(value).get("description") or "const" in value, place
+        assert value.get("description") or resolved(value).get("description") or "const" in value, place
     assert "null" not in str(schema)

@@ -52,7 +52,7 @@ def test_a_row_without_address_or_count_leaves_them_unknown() -> None:
 
 def test_plain_text_is_one_line_per_address_with_every_reason() -> None:
     ((name, group),) = table.by_pool(reported(mixed(), max_records=4))
-    text = table.to_plain(name, group)
+    text = table.to_plain(table.title(name, group), group)
     lines = text.splitlines()
     assert lines[0] == "pool.example.org: 4 members (4 A, 0 AAAA), 1 eligible, 4 out"
     assert len(lines) == 2 + 9
@@ -84,27 +84,63 @@ def test_hostile_text_reaches_neither_terminal_nor_csv_unescaped() -> None:
     report = reported(mixed())
     ((name, group),) = table.by_pool(report)
     console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system="standard")
-    console.print(table.to_table(name, group))
+    console.print(table.to_table(table.title(name, group), group))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
-    for text in (table.to_plain(name, group), shown):
+    for text in (table.to_plain(table.title(name, group), group), shown):
         assert "\x1b[31m\u202e" not in text
         assert "\u202e" not in text
         assert "\t" not in text
-    assert "\\x1b[31m" in table.to_plain(name, group)
+    assert "\\x1b[31m" in table.to_plain(table.title(name, group), group)
     cells = [cell for line in csv.reader(io.StringIO(rows.to_csv(report))) for cell in line]
     assert not any("\x1b" in cell or "\n" in cell or "\t" in cell for cell in cells)
     assert "'=cmd()" in cells
 
 
+def on_terminal(report: tuple[Row, ...], width: int) -> list[str]:
+    """Return the lines of the table of the only pool in `report`."""
+    ((name, group),) = table.by_pool(report)
+    output = io.StringIO()
+    Console(file=output, width=width, force_terminal=False).print(table.to_table(table.title(name, group), group))
+    return output.getvalue().splitlines()
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
 def test_the_table_fits_its_terminal_and_keeps_every_word(width: int) -> None:
-    ((name, group),) = table.by_pool(reported(mixed()))
-    console = Console(file=io.StringIO(), width=width, force_terminal=False)
-    console.print(table.to_table(name, group))
-    shown = console.file.getvalue()  # type: ignore[attr-defined]
-    assert all(len(line) <= width for line in shown.splitlines())
-    for word in ("203.0.113.9", "4900000", "-100000", "behind", "NXDOMAIN"):
-        assert word in shown.replace("\n", " ") or width < 80
+    report = reported(mixed())
+    lines = on_terminal(report, width)
+    assert all(len(line) <= width for line in lines)
+    words = " ".join(lines).split()
+    for word in ("late.example.net", "203.0.113.9", "4900000", "-100000", "2001:db8::9"):
+        assert word in words
+    for reason in next(row.reasons for row in report if row.keyserver == "late.example.net"):
+        assert reason.sentence in " ".join(words)
+
+
+def test_an_address_takes_one_line_where_the_widest_fits_and_else_two() -> None:
+    report = reported(mesh(3))
+    wide = on_terminal(report, 200)
+    assert len(wide) == 2 + 3
+    needed = max(map(len, wide))
+    assert on_terminal(report, needed) == wide
+    title, *narrow = on_terminal(report, needed - 1)
+    assert title == wide[0]
+    assert [line.split()[0] for line in narrow[2:]] == ["member", "ok"] * 3
+    assert narrow[3].index("ok") == narrow[2].index("ks1") == len("member  ")
+
+
+def test_a_service_that_failed_shows_how() -> None:
+    failing = keyserver("ks9.example.net", "203.0.113.9", outcomes={Service.HKP: Outcome.RESET})
+    head, *lines = on_terminal(reported([*mesh(3), failing]), 200)[1:]
+    assert head.split() == ["Keyserver", "Address", "hkp", "http", "Software", "Keys", "Diff"]
+    (line,) = (line for line in lines if "ks9" in line)
+    assert line.index("reset") == head.index("hkp")
+    assert line.index("SKS") == head.index("Software")
+
+
+def test_one_endless_name_does_not_widen_the_table() -> None:
+    endless = keyserver(".".join(["x" * 60] * 4), "203.0.113.9")
+    lines = on_terminal(reported([*mesh(3), endless]), 120)
+    assert sum(len(line) < 120 and "ks" in line and "198.51.100." in line for line in lines) == 3
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,233 @@
+"""The generated parts of README.md and docs/: written by scripts/docs, compared by the tests.
+
+A generated part stands between ``<!-- generated: NAME -->`` and ``<!-- /generated -->``; all else is written by hand.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import click
+
+from poolmgr.cli import main as poolmgr
+from poolmgr.config import json_schema
+from poolmgr.config.document import Place, parse_document
+from poolmgr.judge.selection import select
+from poolmgr.judge.verdict import Policy, judge
+from poolmgr.model import (
+    Ask,
+    Endpoint,
+    Keyserver,
+    KeyserverAddress,
+    Outcome,
+    Peer,
+    Probe,
+    Service,
+    Snapshot,
+    Stats,
+    parse_host,
+)
+from poolmgr.report import changes, rows
+from poolmgr.report import snapshot as snapshots
+from poolmgr.zone.plan import make_plan
+from tests import build
+from tests.lab import transcript
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+CLI = ROOT / "docs" / "cli.md"
+CONFIG = ROOT / "docs" / "config.md"
+JSON = ROOT / "docs" / "json.md"
+EXAMPLE = ROOT / "config.example.yaml"
+
+HELP_COLUMNS = 90
+
+_PART = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- /generated -->)", re.DOTALL)
+
+Parts = Mapping[str, str]
+
+
+def filled(page: str, parts: Parts) -> str:
+    """Return `page` with each of its generated parts as it is now. Raises KeyError for a name that is none."""
+    return _PART.sub(lambda match: f"{match[1]}{parts[match[2]]}\n{match[3]}", page)
+
+
+def fenced(language: str, text: str) -> str:
+    """Return `text` as a block of code."""
+    return f"```{language}\n{text}\n```"
+
+
+def shell_lines(page: str) -> list[str]:
+    """Return the commands in the blocks of shell of `page`."""
+    blocks = re.findall(r"^ *```sh\n(.*?)^ *```$", page, re.DOTALL | re.MULTILINE)
+    return [line.strip() for block in blocks for line in block.splitlines()]
+
+
+def readme_parts() -> Parts:
+    """Return what the demo shows, by its headings. Runs the demo."""
+    sections = transcript.sections(transcript.record())
+    return {heading: fenced("console", text) for heading, text in sections.items()}
+
+
+def cli_parts() -> Parts:
+    """Return the help of every command."""
+    root = click.Context(poolmgr, info_name="poolmgr", terminal_width=HELP_COLUMNS, **poolmgr.context_settings)
+    contexts = [root]
+    contexts += [click.Context(command, info_name=name, parent=root) for name, command in poolmgr.commands.items()]
+    pages = [f"## {context.command_path}\n\n{fenced('text', context.get_help())}" for context in contexts]
+    return {"commands": "\n\n".join(pages)}
+
+
+def config_parts() -> Parts:
+    """Return every key of the config: from the schema, with what config.example.yaml says of it."""
+    text = uncommented(EXAMPLE.read_text())
+    marks = parse_document(text.encode(), str(EXAMPLE)).marks
+    lines = []
+    for place, schema, is_required in keys(json_schema()):
+        comment = comment_above(text.splitlines(), marks[place].line)
+        if len(place) == 1:
+            lines.append(f"\n## `{place[0]}`\n\n{comment}\n")
+            continue
+        meaning = re.sub(r" ?(Default: .+|Required|Optional)\.$", "", comment)
+        lines.append(f"- `{key_name(place)}`{_needed(schema, is_required=is_required)}{meaning and f': {meaning}'}")
+    return {"keys": "\n".join(lines).strip()}
+
+
+def key_name(place: Place) -> str:
+    """Return how docs/config.md calls the key at `place`, such as ``pools[].ttl``."""
+    return "".join("[]" if isinstance(step, int) else f".{step}" for step in place).removeprefix(".")
+
+
+def keys(schema: Mapping[str, Any], place: Place = ()) -> Iterator[tuple[Place, Mapping[str, Any], bool]]:
+    """Yield place, schema and whether it is required of every key, each entry of a list at the index of its kind."""
+    section = resolved(schema)
+    for key, value in section.get("properties", {}).items():
+        yield (*place, key), value, key in section.get("required", ())
+        yield from keys(value, (*place, key))
+    items = section.get("items", {})
+    for index, entry in enumerate(items.get("oneOf", [items] if items else [])):
+        yield from keys(entry, (*place, index))
+
+
+def resolved(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return `schema` with its reference to one of the $defs followed."""
+    target = schema.get("$ref") or next((one["$ref"] for one in schema.get("anyOf", []) if "$ref" in one), None)
+    return schema if target is None else _definitions()[target.removeprefix("#/$defs/")]
+
+
+@cache
+def _definitions() -> Mapping[str, Mapping[str, Any]]:
+    definitions: Mapping[str, Mapping[str, Any]] = json_schema()["$defs"]
+    return definitions
+
+
+def uncommented(example: str) -> str:
+    """Return the example config with the keys that it leaves out."""
+    return re.sub(r"^( *)#(?=[^ \n])", r"\1", example, flags=re.MULTILINE)
+
+
+def comment_above(lines: list[str], number: int) -> str:
+    """Return the comment that ends in the line before line `number` (from 1)."""
+    above = itertools.takewhile(lambda line: line.lstrip().startswith("#"), reversed(lines[: number - 1]))
+    return " ".join(line.strip(" #") for line in reversed(list(above)))
+
+
+def _needed(schema: Mapping[str, Any], *, is_required: bool) -> str:
+    if is_required:
+        return " (required)"
+    if "default" not in schema:
+        return ""
+    default = schema["default"]
+    return f" (default `{default if isinstance(default, str) else json.dumps(default)}`)"
+
+
+def json_parts() -> Parts:
+    """Return an example of each JSON format."""
+    return {name: fenced("json", text.strip()) for name, text in json_examples().items()}
+
+
+def json_examples() -> Mapping[str, str]:
+    """Return an example of each JSON format, made by what writes it."""
+    late = build.keyserver("late.example.net", "198.51.100.9", keys=4_900_000)
+    crawl = build.snapshot([*build.mesh(3), late])
+    pool = build.pool()
+    judgement = judge(crawl, Policy(), [pool])
+    verdicts = select(judgement.verdicts, [pool], {}).verdicts
+    hosts = {"pool.example.org": "pool.example.org"}
+    report = rows.rows(crawl, verdicts, judgement.references, Policy().window, hosts)
+    plan = make_plan(
+        origin=build.ORIGIN,
+        published=build.zone("pool A 198.51.100.1\npool A 198.51.100.2\npool A 198.51.100.9\n"),
+        desired=build.zone("pool A 198.51.100.1\npool A 198.51.100.2\npool A 198.51.100.3\n"),
+        limits={},
+        serial=1795434300,
+        next_serial=1795435200,
+        provenance="",
+    )
+    snapshot = json.dumps(json.loads(snapshots.to_json(whole_snapshot())), indent=2)
+    return {
+        "report": rows.to_json(crawl, [report[0], report[-1]]),
+        "plan": changes.to_json({"zone file /var/lib/bind/example.org.zone": plan}, verdicts),
+        "snapshot": snapshot,
+    }
+
+
+def whole_snapshot() -> Snapshot:
+    """Return a crawl in which every field of the format has a value."""
+    name, address = parse_host("ks1.example.net"), ipaddress.ip_address("198.51.100.1")
+    probe = Probe(
+        ask=Ask.LOOKUP,
+        endpoint=Endpoint(Service.HTTP, address, 80),
+        host="pool.example.org",
+        outcome=Outcome.HTTP_STATUS,
+        detail="502 Bad Gateway",
+        status=502,
+        started=build.NOW - timedelta(seconds=2),
+        connect=timedelta(milliseconds=21),
+        first_byte=timedelta(milliseconds=87),
+        total=timedelta(milliseconds=88),
+        server="nginx",
+        via="1.1 ks1.example.net:11371 (nginx)",
+    )
+    stats = Stats(
+        software="SKS",
+        version="1.1.6",
+        hostname="ks1.example.net",
+        nodename="ks1",
+        contact="0x1455854896B25036",
+        keys=5_361_575,
+        taken_at=build.NOW - timedelta(hours=9),
+        peers=(Peer(parse_host("ks2.example.net"), 11370),),
+        rejected_peers=1,
+        mailsync=("pgp-public-keys@ks2.example.net",),
+    )
+    found = KeyserverAddress(address, stats, (probe,))
+    aliases = (parse_host("keys.example.com"),)
+    return Snapshot(
+        started=build.NOW - timedelta(seconds=10),
+        finished=build.NOW,
+        cut_short=("crawl.max_peers (500) was reached: 1 stats pages list more",),
+        keyservers=(
+            Keyserver(name=name, aliases=aliases, depth=0, addresses=(found,)),
+            Keyserver(name=parse_host("ks2.example.net"), depth=1, problem="ks2.example.net does not exist (NXDOMAIN)"),
+        ),
+    )
+
+
+def main() -> None:
+    """Write the generated parts of all pages anew."""
+    parts = {CLI: cli_parts(), CONFIG: config_parts(), JSON: json_parts(), README: readme_parts()}
+    for page, of_page in parts.items():
+        page.write_text(filled(page.read_text(), of_page))
+
+
+if __name__ == "__main__":
+    main()
