@@ -77,7 +77,10 @@ class PoolTable:
 
 
 def to_table(heading: str, report: Sequence[Row]) -> PoolTable:
-    """Return the table of `report` under `heading` for a terminal. Text that keyservers said is escaped, and never taken for markup."""
+    """Return the table of `report` under `heading` for a terminal.
+
+    Text that keyservers said is escaped, and never taken for markup.
+    """
     services = [service for service in Service if any(service in row.services for row in report)]
     head = Line(
         tuple(Text(word, "bold") for word in ("", "Keyserver", "Address")),

@@ -5,10 +5,10 @@ import pytest
 
 from poolmgr.errors import UnsafePlan
 from poolmgr.model import Family, Pool
-from poolmgr.zone.desired import soa_serial
+from poolmgr.zone.desired import from_text, soa_serial
 from poolmgr.zone.plan import Plan, limits_of, make_plan
 from poolmgr.zone.records import Records
-from tests.build import ORIGIN, POOL, pool, zone
+from tests.build import ORIGIN, POOL, SKELETON, pool, zone
 
 A = (POOL, dns.rdatatype.A)
 AAAA = (POOL, dns.rdatatype.AAAA)
@@ -55,7 +55,7 @@ def test_a_change_of_ttl_alone_is_a_change() -> None:
 def test_a_changed_soa_is_a_change_with_both_serials_as_they_are() -> None:
     published = zone()
     soa = (ORIGIN, dns.rdatatype.SOA)
-    desired = {**published, soa: zone("@ 300 IN SOA ns1 other 9 9 9 9 9\n")[soa]}
+    desired = {**published, soa: from_text(SKELETON.replace("hostmaster", "other"), ORIGIN, "test.zone")[soa]}
     (change,) = planned(published, desired).changes
     assert change.before is not None
     assert change.after is not None
