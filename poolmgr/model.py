@@ -7,9 +7,6 @@ where it is shown (report, web, log), because only there is known for what.
 from __future__ import annotations
 
 import enum
-import functools
-import ipaddress
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,66 +15,8 @@ from typing import Self
 import dns.exception
 import dns.name
 
-from poolmgr.errors import ParseError
-
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
-Host = dns.name.Name | ipaddress.IPv4Address | ipaddress.IPv6Address
-"""How a keyserver is reached: an absolute DNS name or an address literal."""
-
-MAX_TEXT = 255
-"""Characters kept of any one text that a keyserver says: a DNS name fits, a novel does not."""
-
-_ADDRESS = re.compile(r"[0-9A-Fa-f:.]+")
-_LABEL = re.compile(rb"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
-
-
-def parse_host(text: str) -> Host:
-    """Return the address or absolute DNS name that `text` stands for.
-
-    Accepts IPv4 and IPv6 literals (brackets allowed, zone ids not), and host names of letters, digits, hyphens and
-    underscores (RFC 1123 section 2.1; underscores because some keyservers have them), with or without the root's dot.
-    Other scripts are taken through IDNA 2008 (RFC 5891).
-
-    Raises ParseError for anything else, whatever its length or content.
-    """
-    if len(text) > MAX_TEXT:
-        raise ParseError(f"a host name has at most {MAX_TEXT} characters, this has {len(text)}")
-    literal = text[1:-1] if text.startswith("[") and text.endswith("]") else text
-    try:
-        if _ADDRESS.fullmatch(literal):
-            return ipaddress.ip_address(literal)
-    except ValueError:
-        pass
-    try:
-        labels = [dns.name.IDNA_2008.encode(label) for label in text.lower().removesuffix(".").split(".")]
-        name = dns.name.Name([*labels, b""])
-    except dns.exception.DNSException as error:
-        raise ParseError(f"{text!a} is neither an address nor a DNS name") from error
-    if not all(map(_LABEL.fullmatch, labels)):
-        raise ParseError(f"{text!a} is neither an address nor a host name of letters, digits and hyphens")
-    if labels[-1].isdigit():
-        raise ParseError(f"{text!a} ends in a number but is no address")
-    return name
-
-
-def host_text(host: Host) -> str:
-    """Return `host` as people write it: without the root's dot, addresses without brackets."""
-    if isinstance(host, dns.name.Name):
-        return host.to_text(omit_final_dot=True)
-    return str(host)
-
-
-def host_order(host: Host) -> tuple[int, tuple[bytes, ...], int]:
-    """Return a sort key: names in DNSSEC canonical order (RFC 4034 section 6.1), then IPv4, then IPv6."""
-    if isinstance(host, dns.name.Name):
-        return (0, tuple(reversed(host.canonicalize().labels)), 0)
-    return (host.version, (), int(host))
-
-
-def address_order(address: IPAddress) -> tuple[int, int]:
-    """Return a sort key: IPv4 before IPv6, each by number."""
-    return (address.version, int(address))
+from poolmgr.hosts import Host, IPAddress, IPNetwork, host_text
+from poolmgr.version import Version
 
 
 class Family(enum.StrEnum):
@@ -117,64 +56,6 @@ class Endpoint:
         """Return ``hkp 192.0.2.1:11371`` or ``hkp [2001:db8::1]:11371``."""
         address = f"[{self.address}]" if self.address.version == 6 else str(self.address)
         return f"{self.service} {address}:{self.port}"
-
-
-_VERSION = re.compile(r"v?(\d{1,9}(?:\.\d{1,9}){0,5})(.*)\Z", re.ASCII | re.DOTALL)
-_BUILD_AFTER = re.compile(r"-(\d{1,9})(?:-g[0-9a-f]+)?(?![\w.])", re.ASCII)
-_PRERELEASE = re.compile(r"[-~.]?([a-z]*)[-.]?(\d{0,9})", re.ASCII)
-
-
-@functools.total_ordering
-@dataclass(frozen=True, slots=True, eq=False)
-class Version:
-    """A keyserver's version as its software orders them.
-
-    ``1.1.6+`` and ``2.1.0-104-gabc`` are builds after that release, ``2.4-beta2`` and ``2.3~x`` come before it, and
-    ``2.2`` equals ``2.2.0``. What follows a blank says nothing of the order. Versions of different software do not
-    compare in any meaningful way: the caller keeps them apart.
-    """
-
-    text: str
-    numbers: tuple[int, ...]
-    build: tuple[int, str, int]
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Return the version that `text` says, or raise ParseError where it starts with no number."""
-        match = _VERSION.match(text[:MAX_TEXT])
-        if match is None:
-            raise ParseError(f"{text[:MAX_TEXT]!a} is not a version: it starts with no number")
-        rest = match[2].lower().partition(" ")[0]
-        after = _BUILD_AFTER.match(rest)
-        build = (0, "", 0)
-        if after is not None:
-            build = (1, "", int(after[1]))
-        elif rest.startswith("+"):
-            build = (1, "", 0)
-        elif rest:
-            before = _PRERELEASE.match(rest)
-            build = (-1, before[1], int(before[2] or 0)) if before is not None else (-1, "", 0)
-        return cls(text[:MAX_TEXT], tuple(int(number) for number in match[1].split(".")), build)
-
-    @property
-    def minor(self) -> tuple[int, int]:
-        """The first two numbers: keyservers that share them synchronise with each other."""
-        return (*self.numbers, 0)[:2]  # type: ignore[return-value]  # mypy does not count a slice of a star tuple
-
-    def _order(self) -> tuple[tuple[int, ...], tuple[int, str, int]]:
-        return ((*self.numbers, 0, 0, 0, 0, 0, 0)[:6], self.build)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Version) and self._order() == other._order()
-
-    def __lt__(self, other: Version) -> bool:
-        return self._order() < other._order()
-
-    def __hash__(self) -> int:
-        return hash(self._order())
-
-    def __str__(self) -> str:
-        return self.text
 
 
 @dataclass(frozen=True, slots=True)

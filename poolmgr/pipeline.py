@@ -21,9 +21,10 @@ from poolmgr.crawl.membership import parse_membership
 from poolmgr.crawl.spider import Crawl
 from poolmgr.crawl.spider import crawl as crawl_mesh
 from poolmgr.errors import LockHeld, ParseError, PoolmgrError, StoreError, ZoneError
+from poolmgr.hosts import host_text
 from poolmgr.judge.selection import Members, select
 from poolmgr.judge.verdict import Judgement, judge
-from poolmgr.model import Selection, Snapshot, host_text
+from poolmgr.model import Selection, Snapshot
 from poolmgr.publish.rfc2136 import Primary, Rfc2136Publisher
 from poolmgr.publish.target import Published, Publisher, Receipt
 from poolmgr.publish.tsig import load_key

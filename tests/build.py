@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import dns.name
 
+from poolmgr.hosts import parse_host
 from poolmgr.model import (
     Ask,
     Endpoint,
@@ -21,7 +22,6 @@ from poolmgr.model import (
     Service,
     Snapshot,
     Stats,
-    parse_host,
 )
 from poolmgr.zone.desired import from_text
 from poolmgr.zone.records import Records

@@ -20,21 +20,10 @@ import click
 from poolmgr.cli import main as poolmgr
 from poolmgr.config import json_schema
 from poolmgr.config.document import Place, parse_document
+from poolmgr.hosts import parse_host
 from poolmgr.judge.selection import select
 from poolmgr.judge.verdict import Policy, judge
-from poolmgr.model import (
-    Ask,
-    Endpoint,
-    Keyserver,
-    KeyserverAddress,
-    Outcome,
-    Peer,
-    Probe,
-    Service,
-    Snapshot,
-    Stats,
-    parse_host,
-)
+from poolmgr.model import Ask, Endpoint, Keyserver, KeyserverAddress, Outcome, Peer, Probe, Service, Snapshot, Stats
 from poolmgr.report import changes, rows
 from poolmgr.report import snapshot as snapshots
 from poolmgr.zone.plan import make_plan

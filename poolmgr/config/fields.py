@@ -16,7 +16,9 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from poolmgr.errors import ParseError
-from poolmgr.model import Host, IPAddress, IPNetwork, Service, Version, parse_host
+from poolmgr.hosts import Host, IPAddress, IPNetwork, parse_host
+from poolmgr.model import Service
+from poolmgr.version import Version
 
 T = TypeVar("T")
 S = TypeVar("S", bound=str)

@@ -11,7 +11,8 @@ from poolmgr.config import fields as kind
 from poolmgr.config.document import Place, Problem
 from poolmgr.config.schema import FAMILY, MAX_RECORDS, MIN_MEMBERS, FloorSection, PolicySection, PoolSection
 from poolmgr.errors import ParseError
-from poolmgr.model import Family, host_text
+from poolmgr.hosts import host_text
+from poolmgr.model import Family
 
 T = TypeVar("T")
 

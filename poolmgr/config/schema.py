@@ -23,11 +23,13 @@ from poolmgr.crawl.frontier import Bounds
 from poolmgr.crawl.probe import Exchange
 from poolmgr.crawl.resolve import Nameservers
 from poolmgr.crawl.spider import PORTS, Crawl
+from poolmgr.hosts import Host, IPNetwork
 from poolmgr.judge.verdict import Policy
-from poolmgr.model import Family, Host, IPNetwork, Pool, Service, Version
+from poolmgr.model import Family, Pool, Service
 from poolmgr.publish.rfc2136 import Primary
 from poolmgr.publish.tsig import ALGORITHMS
 from poolmgr.publish.zonefile import Checker, Verify, ZoneFile
+from poolmgr.version import Version
 from poolmgr.zone.serial import Scheme
 
 _SECOND, _DAY = timedelta(seconds=1), timedelta(days=1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 from typing import NamedTuple
 
-from poolmgr.model import IPAddress, IPNetwork
+from poolmgr.hosts import IPAddress, IPNetwork
 
 
 class _Special(NamedTuple):

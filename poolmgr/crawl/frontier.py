@@ -13,20 +13,8 @@ import dns.name
 from poolmgr.crawl.address import refusal
 from poolmgr.crawl.identity import UNLISTED, Found, Place, keyservers
 from poolmgr.errors import ParseError
-from poolmgr.model import (
-    Ask,
-    Endpoint,
-    Host,
-    IPAddress,
-    IPNetwork,
-    Outcome,
-    Probe,
-    Service,
-    Snapshot,
-    Stats,
-    address_order,
-    parse_host,
-)
+from poolmgr.hosts import Host, IPAddress, IPNetwork, address_order, parse_host
+from poolmgr.model import Ask, Endpoint, Outcome, Probe, Service, Snapshot, Stats
 
 _SPECIAL_NAMES = frozenset({b"localhost", b"invalid", b"local", b"onion", b"alt"})
 """Top-level labels that never lead to a public keyserver: RFC 6761, 6762, 7686 and 9476. (`test` does, in a lab.)"""

@@ -8,17 +8,8 @@ from dataclasses import dataclass, field
 
 import dns.name
 
-from poolmgr.model import (
-    Ask,
-    Host,
-    IPAddress,
-    Keyserver,
-    KeyserverAddress,
-    Probe,
-    Stats,
-    address_order,
-    host_order,
-)
+from poolmgr.hosts import Host, IPAddress, address_order, host_order
+from poolmgr.model import Ask, Keyserver, KeyserverAddress, Probe, Stats
 
 UNLISTED = 2**31
 """The depth of a name that no seed and no believed peer list has: more links than any crawl follows."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from poolmgr.crawl.stats import parse_port
 from poolmgr.errors import ParseError
-from poolmgr.model import MAX_TEXT, Peer, parse_host
+from poolmgr.hosts import MAX_TEXT, parse_host
+from poolmgr.model import Peer
 
 
 def parse_membership(text: str) -> tuple[Peer, ...]:

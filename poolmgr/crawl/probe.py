@@ -15,7 +15,8 @@ from poolmgr.crawl.frontier import Target
 from poolmgr.crawl.stats import header_text, parse_stats
 from poolmgr.crawl.transport import ExchangeFailed, PinnedAdapter, Watch
 from poolmgr.errors import ParseError
-from poolmgr.model import Ask, Host, Outcome, Probe, Stats, host_text
+from poolmgr.hosts import Host, host_text
+from poolmgr.model import Ask, Outcome, Probe, Stats
 
 _MAX_LOCATION = 200
 """Characters of a redirect's target that are quoted."""

@@ -15,7 +15,8 @@ import dns.resolver
 
 from poolmgr.crawl.frontier import Answer
 from poolmgr.errors import PoolmgrError
-from poolmgr.model import Family, IPAddress
+from poolmgr.hosts import IPAddress
+from poolmgr.model import Family
 
 _EDNS_PAYLOAD = 1232
 """Bytes of an answer over UDP that pass everywhere unfragmented: more comes over TCP."""

@@ -17,7 +17,8 @@ from poolmgr.crawl.frontier import Answer, Bounds, Frontier, Progress, Resolve, 
 from poolmgr.crawl.probe import Exchange, Lookup, Question, probe, questions
 from poolmgr.crawl.resolve import Nameservers, Resolver
 from poolmgr.errors import PoolmgrError
-from poolmgr.model import Ask, Host, Probe, Service, Snapshot, Stats
+from poolmgr.hosts import Host
+from poolmgr.model import Ask, Probe, Service, Snapshot, Stats
 
 PORTS = {Service.HKP: 11371, Service.HTTP: 80, Service.HKPS: 443}
 """The ports that a pool's clients use."""

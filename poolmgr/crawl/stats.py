@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from poolmgr.errors import ParseError
-from poolmgr.model import MAX_TEXT, Peer, Stats, parse_host
+from poolmgr.hosts import MAX_TEXT, parse_host
+from poolmgr.model import Peer, Stats
 
 _MAX_COUNT = 2**63 - 1
 """The highest key count believed: the largest integer that SQLite stores."""

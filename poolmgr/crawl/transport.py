@@ -24,7 +24,8 @@ from requests.adapters import BaseAdapter
 from requests.structures import CaseInsensitiveDict
 
 from poolmgr.errors import PoolmgrError
-from poolmgr.model import IPAddress, Outcome
+from poolmgr.hosts import IPAddress
+from poolmgr.model import Outcome
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer

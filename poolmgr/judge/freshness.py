@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from poolmgr.errors import ParseError
-from poolmgr.model import Keyserver, Stats, Version
+from poolmgr.model import Keyserver, Stats
+from poolmgr.version import Version
 
 LEAST_COUNT = 2
 """A count of 0 or 1 is a keyserver that has not loaded its keys: it says nothing of the mesh, and has no vote."""

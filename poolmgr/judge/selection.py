@@ -9,17 +9,8 @@ from dataclasses import replace
 
 import dns.name
 
-from poolmgr.model import (
-    Family,
-    IPAddress,
-    Pool,
-    Reason,
-    ReasonCode,
-    Selection,
-    State,
-    Verdict,
-    address_order,
-)
+from poolmgr.hosts import IPAddress, address_order
+from poolmgr.model import Family, Pool, Reason, ReasonCode, Selection, State, Verdict
 
 Members = Mapping[tuple[dns.name.Name, Family], Collection[IPAddress]]
 """The published addresses by pool and family."""

@@ -29,8 +29,8 @@ from poolmgr.model import (
     Snapshot,
     State,
     Verdict,
-    Version,
 )
+from poolmgr.version import Version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

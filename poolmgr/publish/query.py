@@ -16,7 +16,7 @@ import dns.name
 import dns.rdatatype
 
 from poolmgr.errors import PublishError, ZoneError
-from poolmgr.model import IPAddress
+from poolmgr.hosts import IPAddress
 from poolmgr.publish.refusal import refusal, unsigned_refusal
 from poolmgr.publish.tsig import TsigKey
 from poolmgr.zone.desired import soa_serial

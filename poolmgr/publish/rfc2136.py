@@ -11,7 +11,7 @@ import dns.rdatatype
 import dns.update
 
 from poolmgr.errors import PublishError
-from poolmgr.model import IPAddress
+from poolmgr.hosts import IPAddress
 from poolmgr.publish.query import NoReply, Server, ask_rrset, ask_serial, attempts, exchange
 from poolmgr.publish.target import Published, Receipt
 from poolmgr.publish.tsig import KeySource, TsigKey

@@ -14,7 +14,7 @@ import dns.name
 import dns.rdatatype
 
 from poolmgr.errors import PublishError, ZoneError
-from poolmgr.model import IPAddress
+from poolmgr.hosts import IPAddress
 from poolmgr.publish.command import find_program, run
 from poolmgr.publish.query import Server, ask_serial, attempts
 from poolmgr.publish.replace import FileState, file_state, put, restore, staged

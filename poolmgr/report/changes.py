@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import dns.name
 import dns.rdatatype
 
-from poolmgr.model import Verdict, host_text
+from poolmgr.hosts import host_text
+from poolmgr.model import Verdict
 from poolmgr.report.escape import printable
 from poolmgr.zone.plan import Change, Plan
 from poolmgr.zone.records import RRset

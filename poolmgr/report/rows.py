@@ -9,19 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from poolmgr.hosts import host_text
 from poolmgr.judge.freshness import Cohort, Reference, Window, reference_for
-from poolmgr.model import (
-    Ask,
-    Keyserver,
-    KeyserverAddress,
-    Outcome,
-    Reason,
-    Service,
-    Snapshot,
-    State,
-    Verdict,
-    host_text,
-)
+from poolmgr.model import Ask, Keyserver, KeyserverAddress, Outcome, Reason, Service, Snapshot, State, Verdict
 from poolmgr.report.escape import csv_cell
 
 FORMAT = "poolmgr-report"

@@ -14,22 +14,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from poolmgr.errors import ParseError
-from poolmgr.model import (
-    Ask,
-    Endpoint,
-    Host,
-    IPAddress,
-    Keyserver,
-    KeyserverAddress,
-    Outcome,
-    Peer,
-    Probe,
-    Service,
-    Snapshot,
-    Stats,
-    host_text,
-    parse_host,
-)
+from poolmgr.hosts import Host, IPAddress, host_text, parse_host
+from poolmgr.model import Ask, Endpoint, Keyserver, KeyserverAddress, Outcome, Peer, Probe, Service, Snapshot, Stats
 
 FORMAT = "poolmgr-snapshot"
 VERSION = 1

@@ -18,7 +18,8 @@ from urllib.parse import quote
 import dns.name
 
 from poolmgr.errors import ParseError, StoreError
-from poolmgr.model import Family, IPAddress, Snapshot, host_text
+from poolmgr.hosts import IPAddress, host_text
+from poolmgr.model import Family, Snapshot
 from poolmgr.report import snapshot as snapshot_json
 
 FILE = "poolmgr.sqlite"

@@ -17,7 +17,8 @@ import dns.zonefile
 from dns.rdtypes.ANY.SOA import SOA
 
 from poolmgr.errors import ZoneError
-from poolmgr.model import Family, IPAddress, Pool, Selection, address_order
+from poolmgr.hosts import IPAddress, address_order
+from poolmgr.model import Family, Pool, Selection
 from poolmgr.zone.records import Records, RRset, RRsetKey
 
 RDTYPES: Mapping[Family, dns.rdatatype.RdataType] = {Family.IPV4: dns.rdatatype.A, Family.IPV6: dns.rdatatype.AAAA}

@@ -21,17 +21,8 @@ from poolmgr.crawl.resolve import Nameservers
 from poolmgr.crawl.spider import STACK_BYTES, Crawl, crawl
 from poolmgr.crawl.stats import parse_stats
 from poolmgr.errors import ParseError, PoolmgrError
-from poolmgr.model import (
-    Ask,
-    Keyserver,
-    KeyserverAddress,
-    Outcome,
-    Probe,
-    Service,
-    Snapshot,
-    host_text,
-    parse_host,
-)
+from poolmgr.hosts import host_text, parse_host
+from poolmgr.model import Ask, Keyserver, KeyserverAddress, Outcome, Probe, Service, Snapshot
 from tests.lab.mesh import About, Fault, LabKeyserver, Mesh
 from tests.lab.nameserver import NameFault, Nameserver
 from tests.lab.pages import CANARY, Dialect

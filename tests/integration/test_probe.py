@@ -13,7 +13,8 @@ import pytest
 from poolmgr.crawl.frontier import Target
 from poolmgr.crawl.probe import Canary, Exchange, Lookup, Search, probe, questions
 from poolmgr.errors import PoolmgrError
-from poolmgr.model import Ask, Endpoint, IPAddress, Outcome, Probe, Service, Stats, parse_host
+from poolmgr.hosts import IPAddress, parse_host
+from poolmgr.model import Ask, Endpoint, Outcome, Probe, Service, Stats
 from tests.lab.mesh import About, Fault, LabKeyserver, Mesh
 from tests.lab.pages import CANARY, OTHER, Facts, sks
 

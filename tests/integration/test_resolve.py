@@ -11,7 +11,7 @@ import pytest
 from poolmgr.crawl.frontier import Answer
 from poolmgr.crawl.resolve import Nameservers, Resolver
 from poolmgr.errors import PoolmgrError
-from poolmgr.model import address_order
+from poolmgr.hosts import address_order
 from tests.lab.nameserver import NameFault, Nameserver
 
 TIMEOUT = 0.5

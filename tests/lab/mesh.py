@@ -32,7 +32,8 @@ from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
 from urllib.parse import parse_qs, urlsplit
 
-from poolmgr.model import IPAddress, IPNetwork, Service
+from poolmgr.hosts import IPAddress, IPNetwork
+from poolmgr.model import Service
 from tests.lab.pages import CANARY, DEFAULT_PAGE, STATS_PAGES, Dialect, Facts, armoured, index
 
 SERVICES = (Service.HKP, Service.HTTP)

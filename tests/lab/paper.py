@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 import dns.name
 
 from poolmgr.crawl.frontier import Answer, Bounds, Frontier, Progress, Resolve, Target, Work
-from poolmgr.model import Ask, Outcome, Peer, Probe, Service, Snapshot, Stats, host_text, parse_host
+from poolmgr.hosts import host_text, parse_host
+from poolmgr.model import Ask, Outcome, Peer, Probe, Service, Snapshot, Stats
 
 STARTED = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 FINISHED = datetime(2026, 11, 23, 12, 1, tzinfo=UTC)

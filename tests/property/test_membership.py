@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from poolmgr.crawl.membership import parse_membership
 from poolmgr.errors import ParseError
-from poolmgr.model import Peer, host_text
+from poolmgr.hosts import host_text
+from poolmgr.model import Peer
 
 PEERS = st.builds(Peer, st.ip_addresses(), st.integers(1, 65535))
 BLANKS = st.text(" \t", min_size=1, max_size=3)

@@ -7,7 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from poolmgr.errors import ParseError
-from poolmgr.model import MAX_TEXT, Host, Version, host_order, host_text, parse_host
+from poolmgr.hosts import MAX_TEXT, Host, host_order, host_text, parse_host
+from poolmgr.version import Version
 
 LABELS = st.from_regex(r"[a-z](?:[a-z0-9_-]{0,10}[a-z0-9])?", fullmatch=True)
 HOSTS = st.one_of(

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from poolmgr.crawl.stats import header_text, parse_stats
 from poolmgr.errors import ParseError
-from poolmgr.model import MAX_TEXT, Stats
+from poolmgr.hosts import MAX_TEXT
+from poolmgr.model import Stats
 
 DATA = Path(__file__).parent.parent / "data" / "stats"
 CAPTURES = [path.read_bytes().partition(b"\r\n\r\n")[2] for path in sorted(DATA.glob("*/*stats*.http"))]

@@ -3,7 +3,8 @@ from __future__ import annotations
 import ipaddress
 import json
 
-from poolmgr.model import Reason, ReasonCode, State, Verdict, parse_host
+from poolmgr.hosts import parse_host
+from poolmgr.model import Reason, ReasonCode, State, Verdict
 from poolmgr.report import changes
 from poolmgr.zone.plan import Plan, make_plan
 from tests.build import ORIGIN, POOL, zone

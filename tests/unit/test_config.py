@@ -23,11 +23,13 @@ from poolmgr.crawl.probe import Canary, Exchange, Search
 from poolmgr.crawl.resolve import Nameservers
 from poolmgr.crawl.spider import Crawl
 from poolmgr.errors import ConfigError, ParseError
+from poolmgr.hosts import parse_host
 from poolmgr.judge.verdict import Policy
-from poolmgr.model import Family, Overrides, Pool, Service, Version, parse_host
+from poolmgr.model import Family, Overrides, Pool, Service
 from poolmgr.publish.rfc2136 import Primary
 from poolmgr.publish.tsig import KeyFile, SecretFile, SecretInEnvironment
 from poolmgr.publish.zonefile import Checker, Verify, ZoneFile
+from poolmgr.version import Version
 from poolmgr.zone.serial import Scheme
 
 ROOT = Path(__file__).parents[2]

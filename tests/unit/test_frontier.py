@@ -7,7 +7,8 @@ import dns.name
 import pytest
 
 from poolmgr.crawl.frontier import Bounds, Resolve
-from poolmgr.model import Ask, Endpoint, Outcome, Service, host_text
+from poolmgr.hosts import host_text
+from poolmgr.model import Ask, Endpoint, Outcome, Service
 from tests.lab.paper import STARTED, Paper, crawl_paper, page
 
 POOL = dns.name.from_text("pool.keys.test.")

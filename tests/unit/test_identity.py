@@ -5,7 +5,8 @@ import ipaddress
 import dns.name
 
 from poolmgr.crawl.identity import UNLISTED, Found, Place, keyservers
-from poolmgr.model import Host, IPAddress, Keyserver, host_text, parse_host
+from poolmgr.hosts import Host, IPAddress, host_text, parse_host
+from poolmgr.model import Keyserver
 
 ONE, TWO = ipaddress.ip_address("9.0.0.1"), ipaddress.ip_address("9.0.0.2")
 

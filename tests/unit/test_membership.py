@@ -4,7 +4,8 @@ import pytest
 
 from poolmgr.crawl.membership import parse_membership
 from poolmgr.errors import ParseError
-from poolmgr.model import Peer, parse_host
+from poolmgr.hosts import parse_host
+from poolmgr.model import Peer
 
 
 def test_peers_come_in_the_files_order_without_comments_and_empty_lines() -> None:

@@ -7,22 +7,9 @@ import dns.name
 import pytest
 
 from poolmgr.errors import ParseError
-from poolmgr.model import (
-    MAX_TEXT,
-    Endpoint,
-    Family,
-    Overrides,
-    Reason,
-    ReasonCode,
-    Service,
-    State,
-    Verdict,
-    Version,
-    address_order,
-    host_order,
-    host_text,
-    parse_host,
-)
+from poolmgr.hosts import MAX_TEXT, address_order, host_order, host_text, parse_host
+from poolmgr.model import Endpoint, Family, Overrides, Reason, ReasonCode, Service, State, Verdict
+from poolmgr.version import Version
 
 POOL = dns.name.from_text("pool.example.org")
 KEYSERVER = dns.name.from_text("keys.example.org")

@@ -4,7 +4,8 @@ import dns.name
 import pytest
 
 from poolmgr.crawl.probe import Canary, Lookup, Search, host_header, questions
-from poolmgr.model import Ask, Outcome, parse_host
+from poolmgr.hosts import parse_host
+from poolmgr.model import Ask, Outcome
 from tests.lab.pages import CANARY, DEFAULT_PAGE, OTHER, Facts, armoured, index, sks
 
 

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import ipaddress
 
+from poolmgr.hosts import IPAddress
 from poolmgr.judge.selection import Members, select
 from poolmgr.judge.verdict import Policy, judge
-from poolmgr.model import Family, IPAddress, Pool, ReasonCode, Selection, State
+from poolmgr.model import Family, Pool, ReasonCode, Selection, State
 from tests.build import POOL, keyserver, mesh, pool, snapshot
 
 

@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 
 from poolmgr.errors import ParseError
-from poolmgr.model import Peer, Stats, parse_host
+from poolmgr.hosts import parse_host
+from poolmgr.model import Peer, Stats
 from poolmgr.report.snapshot import from_json, to_json
 from tests.build import NOW, keyserver, mesh, snapshot
 

@@ -11,7 +11,8 @@ import pytest
 from poolmgr.crawl import stats
 from poolmgr.crawl.stats import header_text, parse_port, parse_stats
 from poolmgr.errors import ParseError
-from poolmgr.model import MAX_TEXT, Host, Peer, Stats, parse_host
+from poolmgr.hosts import MAX_TEXT, Host, parse_host
+from poolmgr.model import Peer, Stats
 
 DATA = Path(__file__).parent.parent / "data" / "stats"
 WRITTEN = DATA / "written"

@@ -7,7 +7,8 @@ import pytest
 
 from poolmgr.crawl.stats import parse_stats
 from poolmgr.errors import ParseError
-from poolmgr.model import Peer, Stats, parse_host
+from poolmgr.hosts import parse_host
+from poolmgr.model import Peer, Stats
 
 DATA = Path(__file__).parent.parent / "data" / "stats"
 

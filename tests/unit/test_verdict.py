@@ -3,19 +3,8 @@ from __future__ import annotations
 import pytest
 
 from poolmgr.judge.verdict import Policy, judge
-from poolmgr.model import (
-    Ask,
-    Family,
-    Keyserver,
-    KeyserverAddress,
-    Outcome,
-    Pool,
-    ReasonCode,
-    Service,
-    State,
-    Verdict,
-    Version,
-)
+from poolmgr.model import Ask, Family, Keyserver, KeyserverAddress, Outcome, Pool, ReasonCode, Service, State, Verdict
+from poolmgr.version import Version
 from tests.build import keyserver, mesh, overrides, pool, probe, snapshot
 
 POLICY = Policy(max_keys_behind=100, max_keys_ahead=100)
