@@ -1,13 +1,14 @@
 """The command line: arguments to calls, errors to exit codes. The only place that prints."""
 
-# ruff: noqa: D301 - in a raw docstring, the \b that keeps click from wrapping would be two characters
-
 from __future__ import annotations
 
 import json
+import logging
+import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,18 +16,26 @@ from typing import TYPE_CHECKING
 import click
 
 from poolmgr import __version__
-from poolmgr.errors import ConfigError, PoolmgrError, UnsafePlan
+from poolmgr.errors import ConfigError, ParseError, PoolmgrError, UnsafePlan
 
 if TYPE_CHECKING:
     from poolmgr.config import Config
-    from poolmgr.crawl.frontier import Progress
+    from poolmgr.crawl.observer import Observer
+    from poolmgr.crawl.spider import Crawl
+    from poolmgr.model import Snapshot
     from poolmgr.pipeline import Assessment, Result
     from poolmgr.report.rows import Row
 
 DEFAULT_CONFIG = Path("/etc/poolmgr/config.yaml")
 
+_SIGNALLED = 128
+"""What a shell adds to the number of the signal that ended a command."""
+
 EXIT_TO_DO = 5
 """What `plan --check` exits with when there is something to do."""
+
+
+_LOG = logging.getLogger("poolmgr")
 
 
 class _Commands(click.Group):
@@ -38,6 +47,25 @@ class _Commands(click.Group):
         except PoolmgrError as error:
             _complain(error)
             ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            _LOG.error("interrupted")
+            ctx.exit(_SIGNALLED + signal.SIGINT)
+
+
+class _Lines(logging.Handler):
+    """Writes each record as one line to standard error: as text, or as JSON with the record's `fields`."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        super().__init__()
+        self._as_json = as_json
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = f"poolmgr: {record.getMessage()}"
+        if self._as_json:
+            moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+            head = {"time": moment, "level": record.levelname.lower(), "message": record.getMessage()}
+            text = json.dumps({**head, **getattr(record, "fields", {})})
+        click.echo(text, err=True)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -51,15 +79,42 @@ class _Commands(click.Group):
     show_envvar=True,
     help="The configuration file.",
 )
+@click.option("-v", "--verbose", is_flag=True, help="Log one line for each keyserver to standard error.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Form of what goes to standard error; json is one object a line.",
+)
 @click.version_option(__version__, prog_name="poolmgr")
 @click.pass_context
-def main(ctx: click.Context, config: Path) -> None:
+def main(ctx: click.Context, config: Path, log_format: str, *, verbose: bool) -> None:
     """Keep a DNS name pointing at the OpenPGP keyservers that really serve.
 
     Exit codes: 0 done, or nothing to do; 1 failed; 2 usage or configuration; 3 held: a limit refused the change and the
-    last good records stay; 4 another run holds the lock; 5 `plan --check` found changes.
+    last good records stay; 4 another run holds the lock; 5 `plan --check` found changes; 130, 143 stopped by Ctrl-C or
+    SIGTERM.
     """
     ctx.obj = config
+    handler = _Lines(as_json=log_format == "json")
+    _LOG.addHandler(handler)
+    ctx.call_on_close(partial(_LOG.removeHandler, handler))
+    _LOG.setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+def _format(default: str, *others: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return the option that chooses the form of what a command prints."""
+    forms = click.Choice([default, *others])
+    return click.option("--format", "form", type=forms, default=default, show_default=True, help="The form of output.")
+
+
+_from_file = click.option(
+    "--snapshot",
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Judge this crawl, which `crawl --output` wrote, instead of the newest stored one.",
+)
 
 
 @main.command("check-config")
@@ -94,41 +149,89 @@ def check_config(path: Path, *, schema: bool) -> None:
 
 
 @main.command()
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Write the crawl to this file too, as JSON; - is stdout."
+)
 @click.pass_obj
-def crawl(path: Path) -> None:
+def crawl(path: Path, *, output: Path | None) -> None:
     """Crawl the mesh once and store what was found.
 
-    Progress is shown on a terminal. Nothing is judged or published.
+    Progress is shown on a terminal. Nothing is judged or published. What --output writes, `report` and `plan` read with
+    --snapshot.
 
     \b
-    Example:
+    Examples:
       poolmgr -c config.yaml crawl
+      poolmgr -c config.yaml -v crawl --output snapshot.json
     """
     from poolmgr import pipeline
+    from poolmgr.report import snapshot as snapshot_json
 
-    config = _load(path)
-    with _progress() as on_progress:
-        snapshot = pipeline.crawl(config, on_progress)
+    snapshot = pipeline.crawl(_load(path), _watch)
     addresses = [address for keyserver in snapshot.keyservers for address in keyserver.addresses]
     answering = sum(address.stats is not None for address in addresses)
     seconds = (snapshot.finished - snapshot.started).total_seconds()
+    is_piped = output == Path("-")
     click.echo(
         f"{len(snapshot.keyservers)} keyservers with {len(addresses)} addresses, {answering} of them gave their stats, "
-        f"in {seconds:.1f} s"
+        f"in {seconds:.1f} s",
+        err=is_piped,
     )
+    _warn_if_blind(snapshot)
     for bound in snapshot.cut_short:
-        click.echo(f"cut short: {bound}", err=True)
+        _LOG.warning("cut short: %s", bound)
+    if is_piped:
+        click.echo(snapshot_json.to_json(snapshot))
+    elif output is not None:
+        pipeline.save_snapshot(snapshot, output)
 
 
 @main.command()
-@click.option(
-    "--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True, help="As what."
-)
+@click.argument("keyserver", metavar="NAME-OR-ADDRESS")
+@click.option("--debug", is_flag=True, help="Show the beginning of every answer that was refused.")
+@_format("text", "json")
+@click.pass_obj
+def probe(path: Path, *, keyserver: str, debug: bool, form: str) -> None:
+    """Probe one keyserver now, and show everything about it.
+
+    Its addresses, every probe with its timing and outcome, what it says of itself, and for each pool the verdict, with
+    its key count compared to those of the newest stored crawl. Nothing is stored. Exits with 0 when the clients of the
+    first pool would be served by at least one of its addresses, else with 1.
+
+    \b
+    Examples:
+      poolmgr -c config.yaml probe keyserver.example.org
+      poolmgr -c config.yaml probe 192.0.2.1 --debug
+    """
+    from poolmgr import pipeline
+    from poolmgr.hosts import parse_host
+    from poolmgr.report import detail
+    from poolmgr.terminal import Refused
+
+    try:
+        host = parse_host(keyserver)
+    except ParseError as error:
+        raise click.BadParameter(str(error), param_hint="NAME-OR-ADDRESS") from error
+    observer = Refused()
+    found = pipeline.probe(_load(path), host, lambda _: _stoppable(observer))
+    heads = observer.heads if debug else []
+    if form == "json":
+        click.echo(detail.to_json(found.snapshot, found.verdicts, heads, is_reachable=found.is_reachable), nl=False)
+    else:
+        for line in detail.to_text(found.snapshot, found.verdicts, heads):
+            click.echo(line)
+    if not found.is_reachable:
+        sys.exit(1)
+
+
+@main.command()
+@_format("table", "json", "csv")
 @click.option("--pool", metavar="NAME", help="Only this pool.")
 @click.option("--members", is_flag=True, help="Only addresses that are in.")
 @click.option("--excluded", is_flag=True, help="Only addresses that are out.")
+@_from_file
 @click.pass_obj
-def report(path: Path, *, form: str, pool: str | None, members: bool, excluded: bool) -> None:
+def report(path: Path, *, form: str, pool: str | None, members: bool, excluded: bool, file: Path | None) -> None:
     """Show who is in each pool, who is out, and why, from the newest crawl.
 
     A table on a terminal, plain columns when piped. The configuration is applied as it is now, so that the effect
@@ -138,12 +241,13 @@ def report(path: Path, *, form: str, pool: str | None, members: bool, excluded: 
     Examples:
       poolmgr -c config.yaml report
       poolmgr -c config.yaml report --excluded --format csv
+      poolmgr -c config.yaml report --snapshot snapshot.json
     """
     from poolmgr import pipeline
     from poolmgr.report import rows
 
     config = _load(path)
-    snapshot, all_rows = pipeline.report(config)
+    snapshot, all_rows = pipeline.report(config, file)
     if pool is not None:
         wanted = pool.lower().removesuffix(".")
         known = {row.pool for row in all_rows} | {p.name.to_text(omit_final_dot=True) for p in config.pools}
@@ -157,16 +261,15 @@ def report(path: Path, *, form: str, pool: str | None, members: bool, excluded: 
     elif form == "csv":
         click.echo(rows.to_csv(shown), nl=False)
     else:
-        _show_tables(all_rows, is_wanted)
+        _show_tables(all_rows, is_wanted, snapshot)
 
 
 @main.command()
-@click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="As what."
-)
+@_format("text", "json")
 @click.option("--check", is_flag=True, help=f"Exit with {EXIT_TO_DO} when there is something to do.")
+@_from_file
 @click.pass_obj
-def plan(path: Path, *, form: str, check: bool) -> None:
+def plan(path: Path, *, form: str, check: bool, file: Path | None) -> None:
     """Show what `run` would change at each target, from the newest crawl. Changes nothing.
 
     One line with + or - for each record that comes or goes, with the reason.
@@ -178,7 +281,7 @@ def plan(path: Path, *, form: str, check: bool) -> None:
     from poolmgr import pipeline
     from poolmgr.report import changes
 
-    assessment, results = pipeline.plan(_load(path))
+    assessment, results = pipeline.plan(_load(path), file)
     if form == "json":
         plans = {result.label: result.plan for result in results if result.plan is not None}
         click.echo(changes.to_json(plans, assessment.selection.verdicts), nl=False)
@@ -190,7 +293,7 @@ def plan(path: Path, *, form: str, check: bool) -> None:
 
 
 @main.command()
-@click.option("--force", is_flag=True, help="Publish this once whatever min_members and max_removed say.")
+@click.option("--force", is_flag=True, help="Publish this once whatever min_members, max_removed or a blind crawl say.")
 @click.pass_obj
 def run(path: Path, *, force: bool) -> None:
     """Crawl, judge, plan and publish, under one lock: the command for cron.
@@ -203,9 +306,8 @@ def run(path: Path, *, force: bool) -> None:
     """
     from poolmgr import pipeline
 
-    config = _load(path)
-    with _progress() as on_progress:
-        assessment, results = pipeline.run(config, on_progress, force=force)
+    assessment, results = pipeline.run(_load(path), _watch, force=force)
+    _warn_if_blind(assessment.snapshot)
     for result in results:
         if result.receipt is not None or result.error is not None:
             _show_result(assessment, result)
@@ -219,17 +321,41 @@ def _load(path: Path) -> Config:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[Progress], None]]:
-    """Show how the crawl goes in one line on a terminal, and nothing at all elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
+def _watch(plan: Crawl) -> Iterator[Observer]:
+    """Show on a terminal how the crawl goes, and nothing at all elsewhere; let signals stop it."""
+    from poolmgr.crawl.observer import Observer
+    from poolmgr.terminal import screen
 
-    with Console(stderr=True).status("crawling") as status:
-        yield lambda progress: status.update(
-            f"crawling: {progress.names} names, {progress.probes} probes done, {progress.waiting} waiting"
-        )
+    with screen(plan) if sys.stderr.isatty() else nullcontext(Observer()) as observer, _stoppable(observer):
+        yield observer
+
+
+@contextmanager
+def _stoppable(observer: Observer) -> Iterator[Observer]:
+    """Let Ctrl-C and SIGTERM stop the crawl, and exit with their code. Outside they act as ever."""
+    received: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        received.append(number)
+        observer.stop.set()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield observer
+    except PoolmgrError as error:
+        if not received:
+            raise
+        _complain(error)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if received:
+        sys.exit(_SIGNALLED + received[0])
+
+
+def _warn_if_blind(snapshot: Snapshot) -> None:
+    for family, sentence in snapshot.blind.items():
+        _LOG.warning("blind for %s, what was measured there proves nothing: %s", family, sentence)
 
 
 def _is_wanted(row: Row, *, members: bool, excluded: bool) -> bool:
@@ -240,7 +366,7 @@ def _is_wanted(row: Row, *, members: bool, excluded: bool) -> bool:
     return row.state in wanted if wanted else True
 
 
-def _show_tables(all_rows: tuple[Row, ...], is_wanted: Callable[[Row], bool]) -> None:
+def _show_tables(all_rows: tuple[Row, ...], is_wanted: Callable[[Row], bool], snapshot: Snapshot) -> None:
     """Show the wanted rows of each pool, under a title that counts all of its rows."""
     from rich.console import Console
 
@@ -250,7 +376,7 @@ def _show_tables(all_rows: tuple[Row, ...], is_wanted: Callable[[Row], bool]) ->
     for number, (pool, group) in enumerate(table.by_pool(all_rows)):
         if number:
             click.echo()
-        title, shown = table.title(pool, group), tuple(filter(is_wanted, group))
+        title, shown = table.title(pool, group, snapshot.blind), tuple(filter(is_wanted, group))
         if console.is_terminal:
             console.print(table.to_table(title, shown))
         else:
@@ -279,7 +405,7 @@ def _exit_with_worst(results: tuple[Result, ...]) -> None:
 
 def _complain(error: PoolmgrError, about: str = "") -> None:
     for line in str(error).splitlines():
-        click.echo(f"poolmgr: {about}{line}", err=True)
+        _LOG.error("%s%s", about, line)
 
 
 if __name__ == "__main__":

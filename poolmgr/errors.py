@@ -11,6 +11,9 @@
     ├── UnsafePlan      3  held: the last good records stay
     └── LockHeld        4  another run has the lock
 
+The exit codes that no error has are of `cli`: 0, 5 for `plan --check`, and 128 more than the number of the signal that
+stopped it, 130 for SIGINT and 143 for SIGTERM.
+
 An error's text is one or more sentences for the operator: cause, then remedy. It never holds a secret, and text that
 came from a keyserver is escaped before it gets in.
 """

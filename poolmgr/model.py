@@ -60,10 +60,15 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A gossip peer as a stats page lists it. `recon_port` is None where the page does not say."""
+    """A gossip peer as a stats page lists it.
+
+    `recon_port` is None where the page does not say, and so is `stats_path`, the path and query of the peer's own stats
+    page, which Hockeypuck tells since 2.2.4.
+    """
 
     host: Host
     recon_port: int | None = None
+    stats_path: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,15 +117,25 @@ class Outcome(enum.StrEnum):
     NOT_KEYSERVER = "not-keyserver"
     NO_KEY = "no-key"
     WRONG_KEY = "wrong-key"
+    BAD_TLS = "bad-tls"
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """The certificate that an endpoint showed, chain and name verified: `not_after` is its end, aware UTC."""
+
+    issuer: str
+    not_after: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """One bounded exchange with one endpoint and how it ended.
+    """One bounded exchange with one endpoint and how it ended, after `attempts` tries.
 
-    `host` is the Host header that was sent, without its port. `detail` says more about the outcome, for people.
-    `connect`, `first_byte` and `total` count from the start of the exchange; those not reached are None. `server` and
-    `via` are the reply's headers, None where absent.
+    `host` is the name that was asked for: the Host header without its port, and the TLS server name. `detail` says more
+    about the outcome, for people. `connect`, `first_byte` and `total` count from the start of the exchange; those not
+    reached are None. `server` and `via` are the reply's headers, None where absent; `certificate` is there where TLS
+    was asked for and verified.
     """
 
     ask: Ask
@@ -135,6 +150,8 @@ class Probe:
     total: timedelta | None = None
     server: str | None = None
     via: str | None = None
+    certificate: Certificate | None = None
+    attempts: int = 1
 
     @property
     def is_good(self) -> bool:
@@ -144,25 +161,34 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class KeyserverAddress:
-    """One address of a keyserver: what it said of itself when asked there, and every probe of it."""
+    """One address of a keyserver: what it said of itself when asked there, and every probe of it.
+
+    Where the stats page was sampled more than once, `stats` has the union of the peers and the largest count, and
+    `spread` is that count less the smallest: a cluster shows other counts on each hit.
+    """
 
     address: IPAddress
     stats: Stats | None
     probes: tuple[Probe, ...]
+    spread: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keyserver:
     """A keyserver of the mesh under its canonical name.
 
-    `depth` is the number of gossip links from the nearest seed (a seed has 0). Each address belongs to exactly one
-    keyserver. `problem` says why a name gave no address, None where it did.
+    `depth` is the number of gossip links from the nearest seed (a seed has 0), None where nobody lists it any more:
+    then it is known from earlier crawls. `listed` is when it was last listed by a seed or a peer. Each address belongs
+    to exactly one keyserver. `peers` are the canonical names of the keyservers that its stats pages list, in order.
+    `problem` says why a name gave no address, None where it did.
     """
 
     name: Host
     aliases: tuple[Host, ...] = ()
-    depth: int
+    depth: int | None
+    listed: datetime
     addresses: tuple[KeyserverAddress, ...] = ()
+    peers: tuple[Host, ...] = ()
     problem: str | None = None
 
     @property
@@ -173,12 +199,17 @@ class Keyserver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """One crawl of the mesh, ordered by keyserver name. `cut_short` has a sentence for each bound that was reached."""
+    """One crawl of the mesh, ordered by keyserver name.
+
+    `cut_short` has a sentence for each bound that was reached. `blind` has the families that the crawler itself could
+    not reach in this round, each with a sentence that says how that was seen: what it measured there proves nothing.
+    """
 
     started: datetime
     finished: datetime
     keyservers: tuple[Keyserver, ...]
     cut_short: tuple[str, ...] = ()
+    blind: Mapping[Family, str] = field(default_factory=dict)
 
 
 class ReasonCode(enum.StrEnum):
@@ -197,6 +228,7 @@ class ReasonCode(enum.StrEnum):
     AHEAD = "ahead"
     COHORT = "cohort"
     SERVICE = "service"
+    CERTIFICATE = "certificate"
     CAP = "cap"
 
 
@@ -213,6 +245,14 @@ class Reason:
         return self.sentence
 
 
+class Vhost(enum.StrEnum):
+    """Under which name an address must answer a pool's clients: they ask for the pool's, SRV may lead to its own."""
+
+    POOL = "pool"
+    OWN = "own"
+    EITHER = "either"
+
+
 class State(enum.StrEnum):
     """Where an address stands with one pool."""
 
@@ -225,7 +265,8 @@ class State(enum.StrEnum):
 class Verdict:
     """What was decided of one address for one pool.
 
-    `address` is None for a keyserver whose name gave none. Only a member is without reasons.
+    `address` is None for a keyserver whose name gave none. Only a member is without reasons. `warnings` are rules that
+    it will fail unless something is done, such as a certificate that ends soon.
     """
 
     pool: dns.name.Name
@@ -233,6 +274,7 @@ class Verdict:
     address: IPAddress | None
     state: State
     reasons: tuple[Reason, ...] = ()
+    warnings: tuple[Reason, ...] = ()
 
     def __post_init__(self) -> None:
         if self.state is State.OUT and not self.reasons:
@@ -267,7 +309,8 @@ class Overrides:
 class Pool:
     """What is promised under one owner name.
 
-    `host` is the Host header that this pool's clients send; an address must answer every one of `services` under it.
+    `host` is the Host header that this pool's clients send; an address must answer every one of `services` under it,
+    under the keyserver's own name, or under either, as `vhost` says.
     `minimum_versions` (software, lower case) are asked for beside the policy's. `min_members` is the floor and
     `max_records` the cap per family. `max_removed` is the share of the published addresses of one family that one run
     may remove; one may always go. The TTL is in whole seconds.
@@ -277,6 +320,7 @@ class Pool:
     host: dns.name.Name
     families: frozenset[Family]
     services: frozenset[Service]
+    vhost: Vhost = Vhost.POOL
     minimum_versions: Mapping[str, Version] = field(default_factory=dict)
     exclude: Overrides = Overrides()
     include_only: Overrides = Overrides()

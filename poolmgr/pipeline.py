@@ -1,14 +1,16 @@
 """One cycle, put together: crawl, judge, select, plan, publish, under one lock.
 
-The composition root: it alone knows the clock, and which publisher serves which target of the config.
+The composition root: it alone knows the clock and chance, and which publisher serves which target of the config.
 """
 
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
+import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -16,20 +18,29 @@ from pathlib import Path
 
 from poolmgr import __version__
 from poolmgr.config import Config
-from poolmgr.crawl.frontier import Progress
+from poolmgr.crawl.blindness import blindness
+from poolmgr.crawl.known import known_keyservers
 from poolmgr.crawl.membership import parse_membership
+from poolmgr.crawl.observer import Observer
+from poolmgr.crawl.resolve import Resolver
+from poolmgr.crawl.selfcheck import check_up
 from poolmgr.crawl.spider import Crawl
 from poolmgr.crawl.spider import crawl as crawl_mesh
+from poolmgr.crawl.transport import load_trust
 from poolmgr.errors import LockHeld, ParseError, PoolmgrError, StoreError, ZoneError
-from poolmgr.hosts import host_text
+from poolmgr.hosts import Host, host_text
+from poolmgr.judge.alone import among, is_serving
 from poolmgr.judge.selection import Members, select
 from poolmgr.judge.verdict import Judgement, judge
-from poolmgr.model import Selection, Snapshot
+from poolmgr.model import Family, Selection, Service, Snapshot, Verdict
+from poolmgr.publish.replace import file_state, put, staged
 from poolmgr.publish.rfc2136 import Primary, Rfc2136Publisher
 from poolmgr.publish.target import Published, Publisher, Receipt
 from poolmgr.publish.tsig import load_key
 from poolmgr.publish.zonefile import ZoneFile, ZoneFilePublisher
+from poolmgr.report import detail
 from poolmgr.report.rows import Row, rows
+from poolmgr.report.snapshot import from_json, to_json
 from poolmgr.store.database import Publication, Store, open_store, read_store
 from poolmgr.zone.desired import from_text, members_of, owned_keys, pool_records, whole_zone
 from poolmgr.zone.plan import Plan, limits_of, make_plan
@@ -38,7 +49,13 @@ from poolmgr.zone.serial import is_newer, next_serial
 
 LOCK = "poolmgr.lock"
 
-OnProgress = Callable[[Progress], None]
+BEFORE, AFTER = "before the crawl", "after the crawl"
+"""When the self-check is made: an outage that begins or ends during the crawl is seen by one of them."""
+
+_LOG = logging.getLogger(__name__)
+
+Watch = Callable[[Crawl], AbstractContextManager[Observer]]
+"""Opens what looks on while that crawl is made, and may stop it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +80,26 @@ class Result:
     error: PoolmgrError | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """A crawl of one keyserver alone, and its verdicts among the keyservers of the newest stored crawl.
+
+    `is_reachable` says whether the clients of the first pool would be served by at least one of its addresses.
+    """
+
+    snapshot: Snapshot
+    verdicts: tuple[Verdict, ...]
+    is_reachable: bool
+
+
 def now() -> datetime:
     """Return the time, aware UTC: the one clock that everything else is given."""
     return datetime.now(UTC)
 
 
 def check(config: Config) -> tuple[str, ...]:
-    """Return a sentence for every problem in the files that `config` names: membership, skeleton, keys."""
-    steps: list[Callable[[], object]] = [partial(_with_membership, config)]
+    """Return a sentence for every problem in the files that `config` names: membership, roots, skeleton, keys."""
+    steps: list[Callable[[], object]] = [partial(_with_membership, config), partial(load_trust, config.crawl.ca_file)]
     if config.zone.skeleton is not None:
         steps.append(partial(_zone, config, {}))
     steps.extend(partial(_publisher, config, target) for target in config.targets)
@@ -83,24 +112,54 @@ def check(config: Config) -> tuple[str, ...]:
     return tuple(problems)
 
 
-def crawl(config: Config, on_progress: OnProgress) -> Snapshot:
-    """Make one crawl and store it. Raises LockHeld while another run is at work."""
+def crawl(config: Config, watch: Watch) -> Snapshot:
+    """Make one crawl and store it.
+
+    Raises LockHeld while another run is at work, and PoolmgrError when it was stopped: then nothing is stored.
+    """
     with _locked(config.state), open_store(config.state) as store:
-        return _crawl(config, store, on_progress)
+        return _crawl(config, store, watch)
 
 
-def report(config: Config) -> tuple[Snapshot, tuple[Row, ...]]:
-    """Return the newest stored crawl and its rows, judged by `config` as it is now."""
-    snapshot, publications = _stored(config)
+def save_snapshot(snapshot: Snapshot, path: Path) -> None:
+    """Write `snapshot` to the file `path`, whole or not at all. Raises PoolmgrError where it cannot be written."""
+    content = (to_json(snapshot) + "\n").encode()
+    try:
+        with staged(path, content, file_state(path)) as temporary:
+            put(temporary, path)
+    except OSError as error:
+        raise PoolmgrError(f"cannot write {path}: {error.strerror}") from error
+
+
+def probe(config: Config, host: Host, watch: Watch) -> Examination:
+    """Crawl the one keyserver behind `host`, at every service and under its own name too, and judge it.
+
+    Stores nothing and takes no lock. Raises PoolmgrError when it was stopped.
+    """
+    bounds = replace(config.crawl.bounds, max_depth=0)
+    one = replace(config.crawl, seeds=(host,), services=tuple(Service), own_name=True, bounds=bounds)
+    with watch(one) as observer:
+        snapshot = _measure(one, observer)
+    stored, publications = _read_state(config)
+    assessment = _assess(config, among(snapshot, stored), publications)
+    names = {keyserver.name for keyserver in snapshot.keyservers}
+    verdicts = tuple(verdict for verdict in assessment.selection.verdicts if verdict.keyserver in names)
+    is_reachable = any(is_serving(verdict) for verdict in verdicts if verdict.pool == config.pools[0].name)
+    return Examination(snapshot, verdicts, is_reachable)
+
+
+def report(config: Config, file: Path | None) -> tuple[Snapshot, tuple[Row, ...]]:
+    """Return the crawl in `file`, else the newest stored one, and its rows, judged by `config` as it is now."""
+    snapshot, publications = _stored(config, file)
     assessment = _assess(config, snapshot, publications)
     hosts = {host_text(pool.name): host_text(pool.host) for pool in config.pools}
     references = assessment.judgement.references
     return snapshot, rows(snapshot, assessment.selection.verdicts, references, config.policy.window, hosts)
 
 
-def plan(config: Config) -> tuple[Assessment, tuple[Result, ...]]:
-    """Return what `run` would do at each target with the newest stored crawl. Changes nothing."""
-    snapshot, publications = _stored(config)
+def plan(config: Config, file: Path | None) -> tuple[Assessment, tuple[Result, ...]]:
+    """Return what `run` would do at each target with the crawl in `file`, else the newest stored. Changes nothing."""
+    snapshot, publications = _stored(config, file)
     assessment = _assess(config, snapshot, publications)
     results = []
     for target in config.targets:
@@ -112,13 +171,13 @@ def plan(config: Config) -> tuple[Assessment, tuple[Result, ...]]:
     return assessment, tuple(results)
 
 
-def run(config: Config, on_progress: OnProgress, *, force: bool) -> tuple[Assessment, tuple[Result, ...]]:
+def run(config: Config, watch: Watch, *, force: bool) -> tuple[Assessment, tuple[Result, ...]]:
     """Crawl, judge, select, plan and publish, under one lock; return how each target fared.
 
     One target's failure is in its result and does not stop the others. With `force` no limit holds anything back.
     """
     with _locked(config.state), open_store(config.state) as store:
-        snapshot = _crawl(config, store, on_progress)
+        snapshot = _crawl(config, store, watch)
         publications = store.load_publications()
         assessment = _assess(config, snapshot, publications)
         results = []
@@ -137,28 +196,57 @@ def _with_membership(config: Config) -> Crawl:
     """Return the configured crawl with the peers of the membership file among its seeds."""
     if config.membership is None:
         return config.crawl
-    text = _read(config.membership)
-    try:
-        peers = parse_membership(text)
-    except ParseError as error:
-        raise ParseError("\n".join(f"{config.membership}: {line}" for line in str(error).splitlines())) from error
+    peers = parse_membership(_read(config.membership), str(config.membership))
     return replace(config.crawl, seeds=tuple(dict.fromkeys((*config.crawl.seeds, *(peer.host for peer in peers)))))
 
 
-def _crawl(config: Config, store: Store, on_progress: OnProgress) -> Snapshot:
-    snapshot = crawl_mesh(_with_membership(config), clock=now, progress=on_progress)
+def _measure(mesh: Crawl, observer: Observer) -> Snapshot:
+    return crawl_mesh(
+        mesh,
+        clock=now,
+        rng=random.Random(),  # noqa: S311 - the moment of a retry is no secret
+        observer=observer,
+    )
+
+
+def _crawl(config: Config, store: Store, watch: Watch) -> Snapshot:
+    known = known_keyservers(store.load_crawl(), now(), config.forget_after)
+    mesh = replace(_with_membership(config), known=known)
+    addresses = Resolver(mesh.nameservers).addresses
+    with watch(mesh) as observer:
+        before = check_up(config.self_check, addresses, moment=BEFORE, stop=observer.stop)
+        measured = _measure(mesh, observer)
+        after = check_up(config.self_check, addresses, moment=AFTER, stop=observer.stop)
+    sighted = {family: seen for family in Family if (seen := store.load_crawl(seeing=family)) is not None}
+    snapshot = replace(measured, blind=blindness(config.self_check, (before, after), measured, sighted))
+    for keyserver in snapshot.keyservers:
+        _LOG.info("%s", detail.line(keyserver), extra={"fields": detail.fields(keyserver)})
     store.save_crawl(snapshot, keep=config.keep)
     return snapshot
 
 
-def _stored(config: Config) -> tuple[Snapshot, tuple[Publication, ...]]:
+def _stored(config: Config, file: Path | None) -> tuple[Snapshot, tuple[Publication, ...]]:
+    stored, publications = _read_state(config)
+    snapshot = stored if file is None else _load_snapshot(file)
+    if snapshot is None:
+        raise StoreError(f"no crawl is stored in {config.state} yet: run `poolmgr crawl` or `poolmgr run` first")
+    return snapshot, publications
+
+
+def _read_state(config: Config) -> tuple[Snapshot | None, tuple[Publication, ...]]:
+    """Return the newest crawl and publications, nothing where there is no store yet."""
     store = read_store(config.state)
-    if store is not None:
-        with store:
-            snapshot = store.load_crawl()
-            if snapshot is not None:
-                return snapshot, store.load_publications()
-    raise StoreError(f"no crawl is stored in {config.state} yet: run `poolmgr crawl` or `poolmgr run` first")
+    if store is None:
+        return None, ()
+    with store:
+        return store.load_crawl(), store.load_publications()
+
+
+def _load_snapshot(path: Path) -> Snapshot:
+    try:
+        return from_json(_read(path))
+    except ParseError as error:
+        raise ParseError(f"{path}: {error}: give a file that `poolmgr crawl --output` wrote") from error
 
 
 def _assess(config: Config, snapshot: Snapshot, publications: tuple[Publication, ...]) -> Assessment:
@@ -196,7 +284,7 @@ def _prepare(
         origin=config.zone.origin,
         published=published.records,
         desired=desired,
-        limits={} if force else limits_of(config.pools),
+        limits={} if force else limits_of(config.pools, assessment.snapshot.blind),
         serial=published.serial,
         next_serial=serial,
         provenance=f"written by poolmgr {__version__} from the crawl of {finished:%Y-%m-%dT%H:%M:%SZ}",

@@ -11,6 +11,7 @@ import dns.name
 from poolmgr.hosts import parse_host
 from poolmgr.model import (
     Ask,
+    Certificate,
     Endpoint,
     Family,
     Keyserver,
@@ -70,6 +71,7 @@ def probe(
     outcome: Outcome = Outcome.OK,
     host: str = "pool.example.org",
     detail: str = "",
+    certificate: Certificate | None = None,
 ) -> Probe:
     """Return a probe of `address` that ended with `outcome`."""
     port = {Service.HKP: 11371, Service.HTTP: 80, Service.HKPS: 443}[service]
@@ -81,6 +83,7 @@ def probe(
         detail=detail,
         started=NOW,
         total=timedelta(milliseconds=150),
+        certificate=certificate,
     )
 
 
@@ -104,7 +107,7 @@ def keyserver(
             probes += [probe(address, service=service, outcome=outcome) for service, outcome in outcomes.items()]
         found.append(KeyserverAddress(ipaddress.ip_address(address), stats, tuple(probes)))
     problem = None if addresses else f"{name} does not exist (NXDOMAIN)"
-    return Keyserver(name=parse_host(name), depth=0, addresses=tuple(found), problem=problem)
+    return Keyserver(name=parse_host(name), depth=0, listed=NOW, addresses=tuple(found), problem=problem)
 
 
 def snapshot(keyservers: Iterable[Keyserver]) -> Snapshot:

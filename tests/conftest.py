@@ -24,9 +24,11 @@ PACKAGES = {
     "named": "bind9",
     "named-checkconf": "bind9-utils",
     "named-checkzone": "bind9-utils",
+    "nginx": "nginx-light",
     "nsd": "nsd",
     "nsd-checkconf": "nsd",
     "nsd-checkzone": "nsd",
+    "openssl": "openssl",
     "sks": "sks",
     "tsig-keygen": "bind9",
 }

@@ -23,8 +23,21 @@ from poolmgr.config.document import Place, parse_document
 from poolmgr.hosts import parse_host
 from poolmgr.judge.selection import select
 from poolmgr.judge.verdict import Policy, judge
-from poolmgr.model import Ask, Endpoint, Keyserver, KeyserverAddress, Outcome, Peer, Probe, Service, Snapshot, Stats
-from poolmgr.report import changes, rows
+from poolmgr.model import (
+    Ask,
+    Certificate,
+    Endpoint,
+    Family,
+    Keyserver,
+    KeyserverAddress,
+    Outcome,
+    Peer,
+    Probe,
+    Service,
+    Snapshot,
+    Stats,
+)
+from poolmgr.report import changes, detail, rows
 from poolmgr.report import snapshot as snapshots
 from poolmgr.zone.plan import make_plan
 from tests import build
@@ -165,8 +178,19 @@ def json_examples() -> Mapping[str, str]:
     return {
         "report": rows.to_json(crawl, [report[0], report[-1]]),
         "plan": changes.to_json({"zone file /var/lib/bind/example.org.zone": plan}, verdicts),
+        "probe": probe_example(),
         "snapshot": snapshot,
     }
+
+
+def probe_example() -> str:
+    """Return what poolmgr probe --debug says of a keyserver whose web server does not know the pool."""
+    name = "oak.example.net"
+    oak = build.keyserver(name, "198.51.100.7", outcomes={Service.HKP: Outcome.NO_KEY})
+    verdicts = judge(build.snapshot([oak, *build.mesh(2)]), Policy(), [build.pool()]).verdicts
+    refused = oak.addresses[0].probes[-1]
+    head = b"HTTP/1.1 404 Not Found\r\nServer: nginx\r\n\r\n"
+    return detail.to_json(build.snapshot([oak]), verdicts[:1], [(refused, head)], is_reachable=False)
 
 
 def whole_snapshot() -> Snapshot:
@@ -185,6 +209,15 @@ def whole_snapshot() -> Snapshot:
         total=timedelta(milliseconds=88),
         server="nginx",
         via="1.1 ks1.example.net:11371 (nginx)",
+        attempts=2,
+    )
+    secured = Probe(
+        ask=Ask.LOOKUP,
+        endpoint=Endpoint(Service.HKPS, address, 443),
+        host="pool.example.org",
+        outcome=Outcome.OK,
+        started=build.NOW - timedelta(seconds=1),
+        certificate=Certificate("Example CA", build.NOW + timedelta(days=60)),
     )
     stats = Stats(
         software="SKS",
@@ -194,20 +227,21 @@ def whole_snapshot() -> Snapshot:
         contact="0x1455854896B25036",
         keys=5_361_575,
         taken_at=build.NOW - timedelta(hours=9),
-        peers=(Peer(parse_host("ks2.example.net"), 11370),),
+        peers=(Peer(parse_host("ks2.example.net"), 11370, "/pks/stats"),),
         rejected_peers=1,
         mailsync=("pgp-public-keys@ks2.example.net",),
     )
-    found = KeyserverAddress(address, stats, (probe,))
-    aliases = (parse_host("keys.example.com"),)
+    found = KeyserverAddress(address, stats, (probe, secured), spread=12)
+    aliases, gone = (parse_host("keys.example.com"),), parse_host("ks2.example.net")
     return Snapshot(
         started=build.NOW - timedelta(seconds=10),
         finished=build.NOW,
         cut_short=("crawl.max_peers (500) was reached: 1 stats pages list more",),
         keyservers=(
-            Keyserver(name=name, aliases=aliases, depth=0, addresses=(found,)),
-            Keyserver(name=parse_host("ks2.example.net"), depth=1, problem="ks2.example.net does not exist (NXDOMAIN)"),
+            Keyserver(name=name, aliases=aliases, depth=0, listed=build.NOW, addresses=(found,), peers=(gone,)),
+            Keyserver(name=gone, depth=1, listed=build.NOW, problem="no such name (NXDOMAIN)"),
         ),
+        blind={Family.IPV6: "of 2 targets of crawl.self_check.ipv6 none was reached"},
     )
 
 

@@ -12,12 +12,14 @@ import dns.name
 from poolmgr import __version__
 from poolmgr.config import schema
 from poolmgr.config.fields import Override
+from poolmgr.crawl.blindness import SelfCheck
 from poolmgr.crawl.frontier import Bounds
+from poolmgr.crawl.politeness import Politeness
 from poolmgr.crawl.probe import Canary, Exchange, Lookup, Search
 from poolmgr.crawl.resolve import Nameservers
 from poolmgr.crawl.spider import Crawl
 from poolmgr.judge.verdict import Policy
-from poolmgr.model import Family, Overrides, Pool, Service
+from poolmgr.model import Family, Overrides, Pool, Service, Vhost
 from poolmgr.publish.rfc2136 import Primary
 from poolmgr.publish.tsig import KeyFile, KeySource, SecretFile, SecretInEnvironment
 from poolmgr.publish.zonefile import Verify, ZoneFile
@@ -38,7 +40,8 @@ class Config:
     """What one config file says, complete and consistent; all paths are absolute.
 
     `path` is the file itself, `state` the folder of the store and the lock, `membership` an SKS membership file whose
-    peers are seeds too, `keep` how long crawls are kept in the store. No `targets`: nothing is published.
+    peers are seeds too, `keep` how long crawls are kept in the store, `forget_after` how long a keyserver that nobody
+    lists stays known. No `targets`: nothing is published.
     """
 
     path: Path
@@ -46,6 +49,8 @@ class Config:
     keep: timedelta
     crawl: Crawl
     membership: Path | None
+    forget_after: timedelta
+    self_check: SelfCheck
     policy: Policy
     pools: tuple[Pool, ...]
     zone: Zone
@@ -60,8 +65,10 @@ def build(file: schema.ConfigFile, path: Path) -> Config:
         path=path,
         state=folder / file.state.folder,
         keep=file.state.keep,
-        crawl=_crawl(file.crawl, pools),
+        crawl=_crawl(file.crawl, pools, folder),
         membership=_below(folder, file.crawl.membership),
+        forget_after=file.crawl.forget_after,
+        self_check=_self_check(file.crawl.self_check),
         policy=_policy(file.policy),
         pools=pools,
         zone=Zone(origin=file.zone.origin, skeleton=_below(folder, file.zone.skeleton), serial=file.zone.serial),
@@ -73,13 +80,18 @@ def _below(folder: Path, path: Path | None) -> Path | None:
     return None if path is None else folder / path
 
 
-def _crawl(crawl: schema.CrawlSection, pools: Iterable[Pool]) -> Crawl:
+def _crawl(crawl: schema.CrawlSection, pools: tuple[Pool, ...], folder: Path) -> Crawl:
     contact = "" if crawl.contact is None else f" (+{crawl.contact})"
     ports = crawl.ports
     return Crawl(
         seeds=crawl.seeds,
         lookup=_lookup(crawl),
         hosts=tuple(dict.fromkeys(pool.host for pool in pools)),
+        services=_services(pools),
+        own_name=any(pool.vhost is not Vhost.POOL for pool in pools),
+        samples=crawl.samples,
+        retries=crawl.retries,
+        politeness=Politeness(in_flight=crawl.politeness.in_flight, per_crawl=crawl.politeness.per_crawl),
         bounds=Bounds(
             max_depth=crawl.max_depth,
             max_keyservers=crawl.max_keyservers,
@@ -93,7 +105,18 @@ def _crawl(crawl: schema.CrawlSection, pools: Iterable[Pool]) -> Crawl:
         nameservers=Nameservers(servers=crawl.nameservers, timeout=crawl.dns_timeout),
         ports={Service.HKP: ports.hkp, Service.HTTP: ports.http, Service.HKPS: ports.hkps},
         workers=crawl.workers,
+        ca_file=_below(folder, crawl.ca_file),
     )
+
+
+def _services(pools: tuple[Pool, ...]) -> tuple[Service, ...]:
+    """Return hkp and http, which everybody's report shows, and what else some pool asks for."""
+    asked = {service for pool in pools for service in pool.services}
+    return tuple(service for service in Service if service in {Service.HKP, Service.HTTP, *asked})
+
+
+def _self_check(check: schema.SelfCheckSection) -> SelfCheck:
+    return SelfCheck(targets={Family.IPV4: check.ipv4, Family.IPV6: check.ipv6}, name=check.name)
 
 
 def _lookup(crawl: schema.CrawlSection) -> Lookup:
@@ -117,6 +140,7 @@ def _policy(policy: schema.PolicySection) -> Policy:
         max_keys_behind=policy.max_keys_behind,
         max_keys_ahead=policy.max_keys_ahead,
         min_cohort=policy.min_cohort,
+        certificate_warning=policy.certificate_warning,
         exclude=_overrides(policy.exclude),
         include_only=_overrides(policy.include_only),
     )
@@ -129,6 +153,7 @@ def _pool(pool: schema.PoolSection) -> Pool:
         host=pool.host or pool.name,
         families=frozenset(pool.families),
         services=frozenset(pool.services),
+        vhost=pool.vhost,
         minimum_versions=pool.minimum_versions,
         exclude=_overrides(pool.exclude),
         include_only=_overrides(pool.include_only),

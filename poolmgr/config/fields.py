@@ -17,7 +17,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from poolmgr.errors import ParseError
 from poolmgr.hosts import Host, IPAddress, IPNetwork, parse_host
-from poolmgr.model import Service
+from poolmgr.model import Family, Service
 from poolmgr.version import Version
 
 T = TypeVar("T")
@@ -27,11 +27,12 @@ _DURATION = r"(?=[0-9])(?:([0-9]{1,6})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:
 _SIZE = r"([0-9]{1,6})(B|KiB|MiB)"
 _PERCENT = r"([0-9]{1,2}|100)%"
 _SOCKET = r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::([0-9]{1,5}))?"
+_ANY_TEXT: Mapping[str, object] = {"type": "string", "minLength": 1}
 _BYTES = {"B": 1, "KiB": 1024, "MiB": 1024 * 1024}
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 Socket = tuple[IPAddress, int]
-"""Address and port of a name server."""
+"""Address and port."""
 Override = dns.name.Name | IPNetwork
 """What names a keyserver in `exclude` and `include_only`; an address is the network that holds only it."""
 
@@ -220,17 +221,38 @@ def _parse_override(value: object) -> Override:
     return ipaddress.ip_network(host) if isinstance(host, IPAddress) else host
 
 
-def _parse_socket(value: object) -> Socket:
+def _socket_in(value: object, default_port: int) -> Socket | None:
+    """Return the address and port that `value` is, None where it is none."""
     match = re.fullmatch(_SOCKET, _text(value), re.ASCII)
-    address, port = (match[1] or match[2], int(match[3] or 53)) if match is not None else (value, 53)
+    address, port = (
+        (match[1] or match[2], int(match[3] or default_port)) if match is not None else (value, default_port)
+    )
     try:
         parsed = ipaddress.ip_address(str(address))
     except ValueError:
-        parsed = None
-    if parsed is None or "%" in str(parsed) or not 1 <= port <= 65535:
+        return None
+    return (parsed, port) if "%" not in str(parsed) and 1 <= port <= 65535 else None
+
+
+def _parse_socket(value: object) -> Socket:
+    found = _socket_in(value, 53)
+    if found is None:
         refusal = f"{shown(value)} is not the address of a name server: write it like 192.0.2.53 or [2001:db8::53]:53"
         raise ParseError(f"{refusal}; names are not looked up here")
-    return parsed, port
+    return found
+
+
+def check_target(family: Family) -> Scalar[Socket]:
+    """Return the kind "address of `family` with a TCP port"."""
+    like = {Family.IPV4: "192.0.2.1:443", Family.IPV6: "[2001:db8::1]:443"}[family]
+
+    def parse(value: object) -> Socket:
+        found = _socket_in(value, 443)
+        if found is None or Family.of(found[0]) is not family:
+            raise ParseError(f"{shown(value)} is no {family} address with a port: write it like {like}")
+        return found
+
+    return Scalar(parse, _ANY_TEXT)
 
 
 def _parse_path(value: object) -> Path:
@@ -251,15 +273,6 @@ def _parse_fingerprint(value: object) -> str:
     return digits
 
 
-def _parse_service(value: object) -> Service:
-    if value == Service.HKPS:
-        raise ParseError("hkps is not probed yet, so no pool can promise it: leave it out")
-    return _PROBED.parse(value)
-
-
-_PROBED = choice(Service.HKP, Service.HTTP)
-_ANY_TEXT: Mapping[str, object] = {"type": "string", "minLength": 1}
-
 PERCENT = Scalar(_parse_percent, _pattern(_PERCENT))
 HOST = Scalar(_parse_host, _ANY_TEXT)
 NAME = Scalar(_parse_name, _ANY_TEXT)
@@ -270,7 +283,7 @@ PATH = Scalar(_parse_path, _ANY_TEXT)
 WORD = Scalar(_text, _ANY_TEXT)
 VERSION = Scalar(_parse_version, _ANY_TEXT)
 FINGERPRINT = Scalar(_parse_fingerprint, _ANY_TEXT)
-SERVICE = Scalar(_parse_service, _PROBED.schema)
+SERVICE = choice(*Service)
 SOFTWARE = matching("[a-z0-9][a-z0-9._-]{0,59}", "{value} is not a software's name: write it in lower case")
 SEARCH = matching("[ -~]{1,100}", "{value} is not a search text: give 1 to 100 printable ASCII characters")
 CONTACT = matching(

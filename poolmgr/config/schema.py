@@ -20,12 +20,14 @@ from pydantic_core import ErrorDetails, InitErrorDetails, core_schema
 from poolmgr.config import fields as kind
 from poolmgr.config.document import Place, Problem
 from poolmgr.crawl.frontier import Bounds
+from poolmgr.crawl.known import FORGET_AFTER
+from poolmgr.crawl.politeness import Politeness
 from poolmgr.crawl.probe import Exchange
 from poolmgr.crawl.resolve import Nameservers
 from poolmgr.crawl.spider import PORTS, Crawl
 from poolmgr.hosts import Host, IPNetwork
 from poolmgr.judge.verdict import Policy
-from poolmgr.model import Family, Pool, Service
+from poolmgr.model import Family, Pool, Service, Vhost
 from poolmgr.publish.rfc2136 import Primary
 from poolmgr.publish.tsig import ALGORITHMS
 from poolmgr.publish.zonefile import Checker, Verify, ZoneFile
@@ -129,6 +131,26 @@ class PortsSection(Section):
     """TCP port of HKP over TLS."""
 
 
+class SelfCheckSection(Section):
+    """What must be reachable while the crawler's own network is up."""
+
+    ipv4: tuple[Annotated[kind.Socket, kind.check_target(Family.IPV4)], ...] = ()
+    """IPv4 addresses with a TCP port that takes connections whenever the network is up."""
+    ipv6: tuple[Annotated[kind.Socket, kind.check_target(Family.IPV6)], ...] = ()
+    """The same for IPv6."""
+    name: DomainName | None = None
+    """Name that has an address whenever DNS is up."""
+
+
+class PolitenessSection(Section):
+    """What one keyserver gets of requests, all its addresses together."""
+
+    in_flight: Annotated[int, kind.number(1, 100)] = _default(Politeness, "in_flight")
+    """Requests under way at once."""
+    per_crawl: Annotated[int, kind.number(1, 10_000)] = _default(Politeness, "per_crawl")
+    """Requests in one crawl."""
+
+
 class CrawlSection(Section):
     """How the keyserver mesh is found and probed."""
 
@@ -158,10 +180,20 @@ class CrawlSection(Section):
     """Addresses probed of one name."""
     workers: Annotated[int, kind.number(1, 4096)] = _default(Crawl, "workers")
     """Exchanges and look-ups under way at once."""
+    retries: Annotated[int, kind.number(0, 3)] = _default(Crawl, "retries")
+    """How often a probe that failed in passing is made again, after all others."""
+    samples: Annotated[int, kind.number(1, 5)] = _default(Crawl, "samples")
+    """How often the stats page of each address is fetched."""
+    politeness: PolitenessSection = Field(default_factory=PolitenessSection)
+    forget_after: Annotated[timedelta, kind.duration(_SECOND, 3650 * _DAY)] = _written(kind.duration_text(FORGET_AFTER))
+    """How long a keyserver that nobody lists any more is crawled all the same."""
+    ca_file: FilePath | None = None
+    """File with the roots, in PEM form, that the certificates of hkps are verified by; by default the system's."""
     contact: Annotated[str, kind.CONTACT] | None = None
     """URL or mail address for the operators of keyservers; it goes into the User-Agent."""
     allow_networks: tuple[Annotated[IPNetwork, kind.NETWORK], ...] = ()
     """Special-purpose networks, such as 10.0.0.0/8, that may be connected to and published all the same."""
+    self_check: SelfCheckSection = Field(default_factory=SelfCheckSection)
     ports: PortsSection = Field(default_factory=PortsSection)
 
 
@@ -178,6 +210,10 @@ class PolicySection(Section):
     """Keys that a keyserver may have over its cohort's reference."""
     min_cohort: Annotated[int, kind.number(1, 1000)] = _default(Policy, "min_cohort")
     """Keyservers from which on a cohort is judged by itself."""
+    certificate_warning: Annotated[timedelta, kind.duration(_DAY, 365 * _DAY)] = _written(
+        kind.duration_text(_default(Policy, "certificate_warning"))
+    )
+    """Time before the end of an hkps certificate from which on the report warns of it."""
     exclude: Overrides = ()
     """Names, addresses and networks that are never published."""
     include_only: Overrides = ()
@@ -214,7 +250,9 @@ class PoolSection(Section):
     families: Annotated[tuple[Annotated[Family, FAMILY], ...], FILLED] = _written(tuple(map(str, Family)))
     """Address families to publish."""
     services: Annotated[tuple[Annotated[Service, kind.SERVICE], ...], FILLED] = _written((str(Service.HKP),))
-    """Services that each address must answer under the pool's host name."""
+    """Services that each address must answer."""
+    vhost: Annotated[Vhost, kind.choice(*Vhost)] = _written(str(_default(Pool, "vhost")))
+    """Under which name it must: the pool's host name, the keyserver's own, or either."""
     minimum_versions: MinimumVersions = _written({})
     """Versions that this pool asks for beyond the policy's."""
     exclude: Overrides = ()

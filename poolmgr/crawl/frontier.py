@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import dns.name
 
 from poolmgr.crawl.address import refusal
-from poolmgr.crawl.identity import UNLISTED, Found, Place, keyservers
+from poolmgr.crawl.agenda import Agenda, Survey
+from poolmgr.crawl.identity import keyservers, owners
+from poolmgr.crawl.place import UNLISTED, Found, Place, Target
+from poolmgr.crawl.politeness import Lanes, Politeness
 from poolmgr.errors import ParseError
 from poolmgr.hosts import Host, IPAddress, IPNetwork, address_order, parse_host
-from poolmgr.model import Ask, Endpoint, Outcome, Probe, Service, Snapshot, Stats
+from poolmgr.model import Ask, Outcome, Peer, Probe, Service, Snapshot, Stats
+
+RECON_PORT = 11370
+"""The usual port of gossip. One that has another has HKP at the next port, by convention."""
+
+MAX_PORT = 65535
 
 _SPECIAL_NAMES = frozenset({b"localhost", b"invalid", b"local", b"onion", b"alt"})
 """Top-level labels that never lead to a public keyserver: RFC 6761, 6762, 7686 and 9476. (`test` does, in a lab.)"""
@@ -43,15 +51,6 @@ class Resolve:
     name: dns.name.Name
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Work: ask `endpoint` under the Host header `host` and feed the Probe to `Frontier.probed`."""
-
-    ask: Ask
-    endpoint: Endpoint
-    host: Host
-
-
 Work = Resolve | Target
 
 
@@ -77,54 +76,60 @@ class Frontier:
     """Decides what a crawl does next, and in the end what it saw.
 
     `take` the work that is due, in any order and as much at a time as one likes, feed each result back to `resolved` or
-    `probed`, and go on until `is_done`; `snapshot` then says the same whatever order the results came in. Two things do
-    depend on the order: under which of its names the stats page of an address was asked for, and, where
-    `Bounds.max_keyservers` is reached, which names were left out.
+    `probed`, and go on until `is_done`; `snapshot` then says the same whatever order the results came in. What does
+    depend on the order: under which of its names, and at which of several good places, the stats page of an address was
+    found; and which names, places and questions were left out where one of the bounds was reached.
 
-    An address is asked for its stats page once, however many names lead to it, and one that gives a good page is then
-    looked up under each of `hosts` at each of `services`, at each endpoint one after the other. `ports` has the port of
-    HKP and of every service.
+    `known` are keyservers of earlier crawls, each with the time when it was last listed. They are crawled as seeds are,
+    but nothing is listed by them alone. They take up half of `Bounds.max_keyservers` at most: who is listed now has the
+    other half.
+
+    An address is asked what `survey` says, however many names lead to it. When nothing else waits, what failed in
+    passing is asked again, and in the end the lookups under own names, which only then are certain.
     """
 
     def __init__(
         self,
         *,
         seeds: tuple[Host, ...],
-        hosts: tuple[dns.name.Name, ...],
-        services: tuple[Service, ...],
-        ports: Mapping[Service, int],
+        known: tuple[tuple[Host, datetime], ...] = (),
+        survey: Survey,
         bounds: Bounds,
+        politeness: Politeness,
         started: datetime,
     ) -> None:
         self._bounds = bounds
-        self._services = services
-        self._ports = ports
+        self._politeness = politeness
+        self._agenda = Agenda(survey)
         self._started = started
-        self._pool_hosts = hosts
-        self._next_host: dict[Host, dns.name.Name] = dict(itertools.pairwise(hosts))
+        self._pool_hosts = frozenset(survey.hosts)
         self._hosts: dict[Host, Found] = {}
         self._places: dict[IPAddress, Place] = {}
-        self._listed: deque[tuple[Host, int]] = deque((seed, 0) for seed in seeds)
+        self._listed: deque[tuple[Peer, int]] = deque((Peer(seed), 0) for seed in seeds)
         self._due: list[Work] = []
+        self._lanes: Lanes[Target] = Lanes(politeness)
+        self._failed: list[Target] = []
         self._refused_names = False
+        self._asked_own_names = False
         self._emitted = self._resolved = self._probed = 0
         self._spread()
+        self._remember(known)
+        self._settle()
 
     def take(self) -> list[Work]:
         """Return the work that has become due since the last call."""
         due, self._due = self._due, []
-        return due
+        return [*due, *self._lanes.take()]
 
     @property
     def is_done(self) -> bool:
         """Whether every result is in and nothing more is due."""
-        return self.progress.waiting == 0
+        return self._waiting == 0
 
     @property
     def progress(self) -> Progress:
         """How far the crawl is."""
-        done = self._resolved + self._probed
-        return Progress(len(self._hosts), self._resolved, self._probed, self._emitted - done)
+        return Progress(len(self._hosts), self._resolved, self._probed, self._waiting)
 
     def resolved(self, name: dns.name.Name, answer: Answer) -> None:
         """Take in what DNS says of `name`."""
@@ -133,57 +138,79 @@ class Frontier:
         found.addresses = _fair_share(answer.addresses, self._bounds.max_addresses)
         found.surplus = len(set(answer.addresses)) - len(found.addresses)
         found.problem = answer.problem
-        if found.depth < UNLISTED:
+        if found.is_followed:
             self._follow(name, found)
         for address in found.addresses:
             if address in self._places:
-                self._confirm(address, self._places[address])
+                self._confirm(self._places[address])
         self._spread()
+        self._settle()
 
     def probed(self, target: Target, probe: Probe, stats: Stats | None) -> None:
         """Take in what `target` answered. `stats` is its stats page, None when it gave no good one or was not asked."""
         self._probed += 1
-        address = target.endpoint.address
-        place = self._places[address]
-        place.probes.append(probe)
-        if target.ask is Ask.LOOKUP:
-            if target.host in self._next_host:
-                self._emit(Target(Ask.LOOKUP, target.endpoint, self._next_host[target.host]))
-        elif stats is not None:
-            place.stats = stats
-            place.told = self._told(stats)
-            for service in self._services:
-                for host in self._pool_hosts[:1]:
-                    self._emit(Target(Ask.LOOKUP, self._endpoint(service, address), host))
-            if place.told is not None:
-                self._admit(place.told)
-            self._believe(address, place)
-            self._spread()
+        place = self._places[target.endpoint.address]
+        self._lanes.done(place.host)
+        before = place.stats
+        counted = probe if target.attempt == 1 else replace(probe, attempts=target.attempt)
+        self._ask(place, self._agenda.answered(place, target, counted, stats))
+        again = self._agenda.again(target, probe)
+        if again is not None:
+            self._failed.append(again)
+        if place.stats is not None and place.stats is not before:
+            self._read(place, place.stats, is_first=before is None)
+        self._spread()
+        self._settle()
 
     def snapshot(self, finished: datetime) -> Snapshot:
         """Return what the crawl saw, once it `is_done`."""
         return Snapshot(
             started=self._started,
             finished=finished,
-            keyservers=keyservers(self._hosts, self._places),
+            keyservers=keyservers(self._hosts, self._places, self._started),
             cut_short=self._cut_short(),
         )
 
-    def _emit(self, work: Work) -> None:
-        self._emitted += 1
-        self._due.append(work)
+    @property
+    def _waiting(self) -> int:
+        return self._emitted - self._resolved - self._probed
 
-    def _endpoint(self, service: Service, address: IPAddress) -> Endpoint:
-        return Endpoint(service, address, self._ports[service])
+    def _ask(self, place: Place, targets: Iterable[Target]) -> None:
+        for target in targets:
+            if self._lanes.put(place.host, target):
+                self._emitted += 1
+
+    def _remember(self, known: tuple[tuple[Host, datetime], ...]) -> None:
+        """Make the keyservers of earlier crawls known."""
+        room = self._bounds.max_keyservers // 2
+        self._refused_names = self._refused_names or len(known) > room
+        for host, listed in known[:room]:
+            found = self._admit(host) if self._is_believable(host) else None
+            if found is not None:
+                found.known = listed
+                self._follow(host, found)
+
+    def _settle(self) -> None:
+        """Where nothing is under way: ask again what failed in passing, and in the end under own names."""
+        if not self._waiting:
+            failed, self._failed = self._failed, []
+            for target in failed:
+                place = self._places[target.endpoint.address]
+                if target.ask is Ask.LOOKUP or place.stats is None:
+                    self._ask(place, [target])
+        if not self._waiting and not self._asked_own_names:
+            self._asked_own_names = True
+            for address, name in owners(self._hosts, self._places).items():
+                self._ask(self._places[address], self._agenda.under_own_name(self._places[address], name))
 
     def _spread(self) -> None:
         """Carry every newly listed name, and every shorter way to a known one, as far as is known."""
         while self._listed:
-            host, depth = self._listed.popleft()
-            found = self._admit(host)
-            if found is not None and depth < found.depth:
-                found.depth = depth
-                self._follow(host, found)
+            peer, depth = self._listed.popleft()
+            found = self._admit(peer.host)
+            if found is not None and (found.hints.add(*_hints(peer)) or depth < found.depth):
+                found.depth = min(depth, found.depth)
+                self._follow(peer.host, found)
 
     def _admit(self, host: Host) -> Found | None:
         """Return what is known of `host`, making it known while there is room, else None."""
@@ -195,7 +222,8 @@ class Frontier:
             return None
         found = self._hosts[host] = Found()
         if isinstance(host, dns.name.Name):
-            self._emit(Resolve(host))
+            self._emitted += 1
+            self._due.append(Resolve(host))
         else:
             found.addresses = (host,)
         return found
@@ -205,43 +233,47 @@ class Frontier:
         for address in found.addresses:
             place = self._places.get(address)
             if place is None:
-                self._places[address] = Place(found.depth)
-                self._open(address, host)
-            elif found.depth < place.depth:
+                place = self._places[address] = Place(address, host, refused=self._refused(address))
+            place.hints.add(found.hints.ports, found.hints.paths)
+            self._ask(place, self._agenda.next_try(place))
+            if found.depth < place.depth:
                 place.depth = found.depth
-                self._believe(address, place)
+                self._list(place)
 
-    def _open(self, address: IPAddress, host: Host) -> None:
-        endpoint = self._endpoint(Service.HKP, address)
+    def _refused(self, address: IPAddress) -> Probe | None:
+        """Return the probe that is never made of an address that may not be connected to, None where it may be."""
         sentence = refusal(address, self._bounds.allow_networks)
         if sentence is None:
-            self._emit(Target(Ask.STATS, endpoint, host))
-        else:
-            refused = Probe(
-                ask=Ask.STATS,
-                endpoint=endpoint,
-                host=str(address),
-                outcome=Outcome.NOT_ALLOWED,
-                detail=sentence,
-                started=self._started,
-            )
-            self._places[address].probes.append(refused)
+            return None
+        return Probe(
+            ask=Ask.STATS,
+            endpoint=self._agenda.endpoint(address, Service.HKP),
+            host=str(address),
+            outcome=Outcome.NOT_ALLOWED,
+            detail=sentence,
+            started=self._started,
+        )
 
-    def _believe(self, address: IPAddress, place: Place) -> None:
+    def _read(self, place: Place, stats: Stats, *, is_first: bool) -> None:
+        """Take in what the page of `place` says now."""
+        if is_first:
+            place.told = self._told(stats)
+            if place.told is not None:
+                self._admit(place.told)
+        within = stats.peers[: self._bounds.max_peers]
+        place.peers = tuple(peer for peer in within if self._is_believable(peer.host))
+        self._list(place)
+
+    def _list(self, place: Place) -> None:
         """List what the page of `place` says: its peers one link further, and its own name where that leads back."""
-        if place.stats is None:
-            return
-        self._confirm(address, place)
+        self._confirm(place)
         if place.depth < self._bounds.max_depth:
-            self._listed.extend((peer, place.depth + 1) for peer in self._peers(place.stats))
+            self._listed.extend((peer, place.depth + 1) for peer in place.peers)
 
-    def _confirm(self, address: IPAddress, place: Place) -> None:
+    def _confirm(self, place: Place) -> None:
         told = place.told
-        if told is not None and told in self._hosts and address in self._hosts[told].addresses:
-            self._listed.append((told, place.depth))
-
-    def _peers(self, stats: Stats) -> list[Host]:
-        return [peer.host for peer in stats.peers[: self._bounds.max_peers] if self._is_believable(peer.host)]
+        if told is not None and told in self._hosts and place.address in self._hosts[told].addresses:
+            self._listed.append((Peer(told), place.depth))
 
     def _told(self, stats: Stats) -> dns.name.Name | None:
         """Return the name that a page gives itself, less the port that Hockeypuck may echo after it."""
@@ -259,23 +291,38 @@ class Frontier:
 
     def _cut_short(self) -> tuple[str, ...]:
         bounds = self._bounds
-        pages = [(place.depth, place.stats) for place in self._places.values() if place.stats is not None]
+        places = self._places.values()
         sentences: list[str] = []
         if self._refused_names:
             sentences.append(f"crawl.max_keyservers ({bounds.max_keyservers}) was reached: more names are listed")
-        if any(depth == bounds.max_depth and self._lists_unknown(stats) for depth, stats in pages):
+        # A depth of 0 asks for the seeds alone: that others are listed is no surprise then.
+        if bounds.max_depth and any(place.depth == bounds.max_depth and self._lists_unknown(place) for place in places):
             sentences.append(f"crawl.max_depth ({bounds.max_depth}) was reached: keyservers further away are listed")
-        full = sum(len(stats.peers) >= bounds.max_peers and stats.rejected_peers > 0 for _, stats in pages)
+        pages = [place.stats for place in places if place.stats is not None]
+        full = sum(len(stats.peers) >= bounds.max_peers and stats.rejected_peers > 0 for stats in pages)
         if full:
             sentences.append(f"crawl.max_peers ({bounds.max_peers}) was reached: {full} stats pages list more")
-        wide = sum(found.surplus > 0 for found in self._hosts.values() if found.depth < UNLISTED)
+        wide = sum(found.surplus > 0 for found in self._hosts.values() if found.is_followed)
         if wide:
             sentences.append(f"crawl.max_addresses ({bounds.max_addresses}) was reached: {wide} names have more")
+        busy = self._lanes.full
+        if busy:
+            limit = self._politeness.per_crawl
+            sentences.append(
+                f"crawl.politeness.per_crawl ({limit}) was reached: {busy} keyservers were not asked everything"
+            )
         return tuple(sentences)
 
-    def _lists_unknown(self, stats: Stats) -> bool:
+    def _lists_unknown(self, place: Place) -> bool:
         known = self._hosts
-        return any(peer not in known or known[peer].depth == UNLISTED for peer in self._peers(stats))
+        return any(peer.host not in known or known[peer.host].depth == UNLISTED for peer in place.peers)
+
+
+def _hints(peer: Peer) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Return the HKP ports and the paths that a listing has for a stats page, beside the usual ones."""
+    recon = peer.recon_port or RECON_PORT
+    ports = () if recon in {RECON_PORT, MAX_PORT} else (recon + 1,)
+    return ports, () if peer.stats_path is None else (peer.stats_path,)
 
 
 def _fair_share(addresses: tuple[IPAddress, ...], limit: int) -> tuple[IPAddress, ...]:

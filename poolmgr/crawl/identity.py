@@ -1,90 +1,85 @@
-"""Which keyserver each address belongs to, once a crawl knows all there is."""
+"""Which keyserver each address belongs to, and who lists whom, once a crawl knows all there is."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from datetime import datetime
 
 import dns.name
 
+from poolmgr.crawl.place import UNLISTED, Found, Place
 from poolmgr.hosts import Host, IPAddress, address_order, host_order
-from poolmgr.model import Ask, Keyserver, KeyserverAddress, Probe, Stats
-
-UNLISTED = 2**31
-"""The depth of a name that no seed and no believed peer list has: more links than any crawl follows."""
+from poolmgr.model import Keyserver
 
 
-@dataclass(slots=True)
-class Found:
-    """A name or literal that the crawl came across, and what it leads to.
+def owners(hosts: Mapping[Host, Found], places: Mapping[IPAddress, Place]) -> dict[IPAddress, Host]:
+    """Return the canonical name of the keyserver that each address belongs to.
 
-    `surplus` counts the addresses of the name that were over the bound and left out.
+    It is the name that the address gives itself where that name leads to it, else the best name that leads to it
+    (fewest links from a seed, then by name), and the literal only where no name does.
     """
-
-    depth: int = UNLISTED
-    addresses: tuple[IPAddress, ...] = ()
-    surplus: int = 0
-    problem: str | None = None
-
-
-@dataclass(slots=True)
-class Place:
-    """An address that the crawl came to. `told` is the believable name that its stats page gives itself."""
-
-    depth: int
-    stats: Stats | None = None
-    told: dns.name.Name | None = None
-    probes: list[Probe] = field(default_factory=list)
-
-
-def keyservers(hosts: Mapping[Host, Found], places: Mapping[IPAddress, Place]) -> tuple[Keyserver, ...]:
-    """Return the keyservers behind `hosts` and `places`, in the order of their names.
-
-    Each address belongs to one: to the name that it gives itself where that name leads to it, else to the best name
-    that leads to it (fewest links from a seed, then by name), and to the literal only where no name does. A name that
-    leads to addresses of others only is an alias of each of those; a name without any address is a keyserver with a
-    problem. A name that is only told, and does not lead back to the address that told it, is nobody's.
-    """
-    listed = {host: found for host, found in hosts.items() if found.depth < UNLISTED}
     leading: dict[IPAddress, list[Host]] = defaultdict(list)
-    for host, found in listed.items():
-        for address in found.addresses:
-            leading[address].append(host)
-    owners = {address: _owner(places[address], names, listed) for address, names in leading.items()}
-    owned: dict[Host, list[IPAddress]] = defaultdict(list)
-    for address, owner in owners.items():
-        owned[owner].append(address)
-    aliases: dict[Host, set[Host]] = defaultdict(set)
-    for host, found in listed.items():
-        if host not in owned:
+    for host, found in hosts.items():
+        if found.is_followed:
             for address in found.addresses:
-                aliases[owners[address]].add(host)
-    named = (host for host, found in listed.items() if host in owned or not found.addresses)
+                leading[address].append(host)
+    return {address: _owner(places[address], names, hosts) for address, names in leading.items()}
+
+
+def keyservers(
+    hosts: Mapping[Host, Found], places: Mapping[IPAddress, Place], started: datetime
+) -> tuple[Keyserver, ...]:
+    """Return the keyservers that a crawl found which `started` then, in the order of their names.
+
+    A name that leads to addresses of others only is an alias of each of those; a name without any address is a
+    keyserver with a problem. A name that is only told, and does not lead back to the address that told it, is nobody's.
+    """
+    followed = {host: found for host, found in hosts.items() if found.is_followed}
+    owner = owners(hosts, places)
+    owned: dict[Host, list[Place]] = defaultdict(list)
+    for address in sorted(owner, key=address_order):
+        owned[owner[address]].append(places[address])
+    # A name without an address of its own stands for the owners of those that it leads to; without any, for itself.
+    meant = {
+        host: {host} if host in owned or not found.addresses else {owner[address] for address in found.addresses}
+        for host, found in followed.items()
+    }
+    aliases: dict[Host, list[Host]] = defaultdict(list)
+    for host in sorted(followed, key=host_order):
+        for name in meant[host] - {host}:
+            aliases[name].append(host)
+    names = sorted((host for host in followed if host in meant[host]), key=host_order)
+    peers = {name: _peers(name, owned.get(name, ()), meant) for name in names}
+    listed = {peer for each in peers.values() for peer in each}
+    depths = {name: min([followed[name].depth, *(place.depth for place in owned.get(name, ()))]) for name in names}
     return tuple(
         Keyserver(
-            name=host,
-            aliases=tuple(sorted(aliases.get(host, ()), key=host_order)),
-            depth=min([listed[host].depth, *(places[address].depth for address in owned.get(host, ()))]),
-            addresses=_measured(owned.get(host, ()), places),
-            problem=listed[host].problem,
+            name=name,
+            aliases=tuple(aliases.get(name, ())),
+            depth=None if depths[name] == UNLISTED else depths[name],
+            listed=started
+            if depths[name] < UNLISTED or name in listed
+            else _last_listed((name, *aliases.get(name, ())), followed, started),
+            addresses=tuple(place.measured for place in owned.get(name, ())),
+            peers=peers[name],
+            problem=followed[name].problem,
         )
-        for host in sorted(named, key=host_order)
+        for name in names
     )
 
 
-def _owner(place: Place, leading: list[Host], listed: Mapping[Host, Found]) -> Host:
+def _owner(place: Place, leading: list[Host], hosts: Mapping[Host, Found]) -> Host:
     if place.told in leading:
         return place.told
-    return min(leading, key=lambda host: (not isinstance(host, dns.name.Name), listed[host].depth, host_order(host)))
+    return min(leading, key=lambda host: (not isinstance(host, dns.name.Name), hosts[host].depth, host_order(host)))
 
 
-def _measured(addresses: Iterable[IPAddress], places: Mapping[IPAddress, Place]) -> tuple[KeyserverAddress, ...]:
-    return tuple(
-        KeyserverAddress(address, places[address].stats, tuple(sorted(places[address].probes, key=_probe_order)))
-        for address in sorted(addresses, key=address_order)
-    )
+def _peers(keyserver: Host, places: Iterable[Place], meant: Mapping[Host, set[Host]]) -> tuple[Host, ...]:
+    """Return the keyservers that the pages of `keyserver` list, itself apart."""
+    listed = {name for place in places for peer in place.peers for name in meant.get(peer.host, ())}
+    return tuple(sorted(listed - {keyserver}, key=host_order))
 
 
-def _probe_order(probe: Probe) -> tuple[bool, str, str]:
-    return (probe.ask is not Ask.STATS, probe.endpoint.service, probe.host)
+def _last_listed(hosts: Iterable[Host], followed: Mapping[Host, Found], started: datetime) -> datetime:
+    return max((known for host in hosts if (known := followed[host].known) is not None), default=started)

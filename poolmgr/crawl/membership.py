@@ -8,12 +8,12 @@ from poolmgr.hosts import MAX_TEXT, parse_host
 from poolmgr.model import Peer
 
 
-def parse_membership(text: str) -> tuple[Peer, ...]:
-    """Return the peers that a membership file lists, in its order.
+def parse_membership(text: str, source: str) -> tuple[Peer, ...]:
+    """Return the peers that the membership file `source` lists, in its order.
 
     A line is ``host port``, the port that of recon; ``#`` starts a comment, and empty lines mean nothing.
 
-    Raises ParseError with a line of its own for every bad line of the file.
+    Raises ParseError with a line of its own for every bad line of the file, each with `source` and the line's number.
     """
     peers: list[Peer] = []
     problems: list[str] = []
@@ -22,7 +22,7 @@ def parse_membership(text: str) -> tuple[Peer, ...]:
         try:
             peers += [_peer(words)] if words else []
         except ParseError as error:
-            problems.append(f"line {number}: {error}")
+            problems.append(f"{source}:{number}: {error}")
     if problems:
         raise ParseError("\n".join(problems))
     return tuple(peers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,12 +12,12 @@ from urllib.parse import quote
 import requests
 
 from poolmgr.crawl.armour import count_index, holds_key
-from poolmgr.crawl.frontier import Target
+from poolmgr.crawl.place import Target
 from poolmgr.crawl.stats import header_text, parse_stats
-from poolmgr.crawl.transport import ExchangeFailed, PinnedAdapter, Watch
+from poolmgr.crawl.transport import ExchangeFailed, PinnedAdapter, Secure, Watch
 from poolmgr.errors import ParseError
 from poolmgr.hosts import Host, host_text
-from poolmgr.model import Ask, Outcome, Probe, Stats
+from poolmgr.model import Ask, Outcome, Probe, Service, Stats
 
 _MAX_LOCATION = 200
 """Characters of a redirect's target that are quoted."""
@@ -85,19 +86,30 @@ def _lookup_question(lookup: Lookup) -> Question:
 
 
 def probe(
-    target: Target, question: Question, *, exchange: Exchange, clock: Callable[[], datetime]
+    target: Target,
+    question: Question,
+    *,
+    exchange: Exchange,
+    trust: ssl.SSLContext,
+    clock: Callable[[], datetime],
+    exchanged: Callable[[Probe, bytes], None] = lambda _probe, _head: None,
 ) -> tuple[Probe, Stats | None]:
     """Ask `target` the `question` and return what happened, with its stats page when there is a good one.
+
+    HKPS is asked over TLS, by a DNS name only: `trust` (see `load_trust`) verifies the certificate's chain. `exchanged`
+    is called with what happened and the first bytes that were received.
 
     Whatever the other side does is an Outcome within the deadline, never an exception. Raises PoolmgrError when this
     process may not open another socket.
     """
     started = clock()
     watch = Watch(exchange.deadline)
+    secure = Secure(host_text(target.host), trust) if target.endpoint.service is Service.HKPS else None
+    adapter = PinnedAdapter(watch, exchange.max_bytes, secure)
     status = server = via = None
     body = b""
     try:
-        with PinnedAdapter(watch, exchange.max_bytes).send(_request(target, question, exchange)) as response:
+        with adapter.send(_request(target, question, exchange)) as response:
             status = response.status_code
             server = header_text(response.headers.get("Server"))
             via = header_text(response.headers.get("Via"))
@@ -121,7 +133,9 @@ def probe(
         total=total,
         server=server,
         via=via,
+        certificate=adapter.certificate,
     )
+    exchanged(result, watch.head)
     return result, reading.stats
 
 
@@ -141,7 +155,9 @@ def _request(target: Target, question: Question, exchange: Exchange) -> requests
         "Accept-Encoding": "identity",
         "Connection": "close",
     }
-    return requests.Request("GET", f"http://{address}:{endpoint.port}{question.path}", headers=headers).prepare()
+    scheme = "https" if endpoint.service is Service.HKPS else "http"
+    path = target.path or question.path
+    return requests.Request("GET", f"{scheme}://{address}:{endpoint.port}{path}", headers=headers).prepare()
 
 
 def _failure(response: requests.Response, question: Question) -> Reading | None:

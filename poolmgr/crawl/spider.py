@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import heapq
+import itertools
 import queue
+import random
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import dns.name
 
-from poolmgr.crawl.frontier import Answer, Bounds, Frontier, Progress, Resolve, Target, Work
+from poolmgr.crawl.agenda import Survey
+from poolmgr.crawl.frontier import Answer, Bounds, Frontier, Resolve, Work
+from poolmgr.crawl.observer import Observer
+from poolmgr.crawl.place import Target
+from poolmgr.crawl.politeness import Politeness
 from poolmgr.crawl.probe import Exchange, Lookup, Question, probe, questions
 from poolmgr.crawl.resolve import Nameservers, Resolver
+from poolmgr.crawl.transport import load_trust
 from poolmgr.errors import PoolmgrError
 from poolmgr.hosts import Host
 from poolmgr.model import Ask, Probe, Service, Snapshot, Stats
@@ -26,8 +36,15 @@ PORTS = {Service.HKP: 11371, Service.HTTP: 80, Service.HKPS: 443}
 STACK_BYTES = 1024 * 1024
 """A worker's stack: room for the deepest JSON that Python parses, an eighth of what threads get by default."""
 
+WORKERS = 512
+"""Threads, most of which wait for keyservers that never answer: 300 do in the mesh of 2,000 of docs/performance.md, for
+10 s each. With half as many its crawl took two fifths longer; twice as many gained a twentieth, for 8 MiB."""
+
+RETRY_SPREAD = 1.0
+"""Seconds over which what is asked again is spread, at random: what failed together is not asked together."""
+
 _POLL = 0.1
-"""Seconds between two looks at `stop`."""
+"""Seconds between two looks at `stop` and at what is kept for later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,54 +52,105 @@ class Crawl:
     """One crawl to be made.
 
     `hosts` are the Host headers of the pools, `services` those that are looked up under each of them beside the stats
-    page, `ports` where each service is, `workers` how many exchanges and look-ups are under way at most.
+    page, `ports` where each service is. With `own_name` lookups are made under each keyserver's own name too, and not
+    only where one under a pool's failed. `known` are keyservers of earlier crawls, each with the time when it was last
+    listed. The stats page of an address is fetched `samples` times, and a probe that failed in passing is made again up
+    to `retries` times. `workers` is how many exchanges and look-ups are under way at most. `ca_file` has the roots,
+    PEM, that the certificates of hkps are verified by, None for those of the system.
     """
 
     seeds: tuple[Host, ...]
     lookup: Lookup
     hosts: tuple[dns.name.Name, ...]
     services: tuple[Service, ...] = (Service.HKP, Service.HTTP)
+    own_name: bool = False
+    known: tuple[tuple[Host, datetime], ...] = ()
+    samples: int = 1
+    retries: int = 1
+    politeness: Politeness = Politeness()
     bounds: Bounds = Bounds()
     exchange: Exchange = Exchange()
     nameservers: Nameservers = Nameservers()
     ports: Mapping[Service, int] = field(default_factory=lambda: dict(PORTS))
-    workers: int = 256
+    workers: int = WORKERS
+    ca_file: Path | None = None
 
 
 def crawl(
     plan: Crawl,
     *,
     clock: Callable[[], datetime],
-    progress: Callable[[Progress], None] = lambda _: None,
-    stop: threading.Event | None = None,
+    rng: random.Random,
+    observer: Observer | None = None,
 ) -> Snapshot:
     """Crawl the mesh and return what was seen.
 
-    `clock` gives aware UTC and is called from several threads. `progress` is called in this thread after each result.
-    Raises PoolmgrError when `stop` was set before the end, when the system has no nameservers, and when this process
-    may not open as many connections as it has workers. What a keyserver does never raises.
+    `clock` gives aware UTC and is called from several threads. `rng` draws the moments of what is asked again.
+    `observer` is told how it goes.
+
+    Raises PoolmgrError when the observer's `stop` was set before the end, when the system has no nameservers, when
+    `ca_file` holds no certificate, and when this process may not open as many connections as it has workers. What a
+    keyserver does never raises.
     """
-    edge = _Edge(plan, clock)
-    frontier = Frontier(
-        seeds=plan.seeds,
+    observer = observer or Observer()
+    edge = _Edge(plan, clock, observer)
+    frontier = _frontier(plan, clock())
+    later = _Later(rng)
+    with _Workers(plan.workers, edge.perform) as workers:
+        while not frontier.is_done:
+            if observer.stop.is_set():
+                done = frontier.progress
+                raise PoolmgrError(
+                    f"the crawl was stopped after {done.probes} probes, with {done.waiting} waiting: nothing was stored"
+                )
+            workers.put(later.due(frontier.take()))
+            result = workers.get(_POLL)
+            if result is not None:
+                result.feed(frontier)
+                observer.progressed(frontier.progress)
+    return frontier.snapshot(clock())
+
+
+def _frontier(plan: Crawl, started: datetime) -> Frontier:
+    survey = Survey(
         hosts=plan.hosts,
         services=plan.services,
         ports=plan.ports,
-        bounds=plan.bounds,
-        started=clock(),
+        max_peers=plan.bounds.max_peers,
+        samples=plan.samples,
+        retries=plan.retries,
+        own_name=plan.own_name,
     )
-    with _Workers(plan.workers, edge.perform) as workers:
-        while not frontier.is_done:
-            workers.put(frontier.take())
-            result = workers.get(stop)
-            if result is None:
-                done = frontier.progress
-                raise PoolmgrError(
-                    f"the crawl was stopped after {done.probes} probes, with {done.waiting} waiting: nothing was kept"
-                )
-            result.feed(frontier)
-            progress(frontier.progress)
-    return frontier.snapshot(clock())
+    return Frontier(
+        seeds=plan.seeds,
+        known=plan.known,
+        survey=survey,
+        bounds=plan.bounds,
+        politeness=plan.politeness,
+        started=started,
+    )
+
+
+class _Later:
+    """Keeps what is asked again for a random moment within RETRY_SPREAD; no worker is held by it."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._kept: list[tuple[float, int, Work]] = []
+        self._count = itertools.count()
+
+    def due(self, work: list[Work]) -> list[Work]:
+        """Return what of `work`, and of what was kept before, is to be done now."""
+        now = time.monotonic()
+        due = []
+        for each in work:
+            if isinstance(each, Target) and each.attempt > 1:
+                heapq.heappush(self._kept, (now + self._rng.uniform(0, RETRY_SPREAD), next(self._count), each))
+            else:
+                due.append(each)
+        while self._kept and self._kept[0][0] <= now:
+            due.append(heapq.heappop(self._kept)[2])
+        return due
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,17 +178,34 @@ _Result = _Resolved | _Probed
 class _Edge:
     """What the workers share to do their work with; nothing in it changes during a crawl."""
 
-    def __init__(self, plan: Crawl, clock: Callable[[], datetime]) -> None:
+    def __init__(self, plan: Crawl, clock: Callable[[], datetime], observer: Observer) -> None:
+        self._observer = observer
         self._resolver = Resolver(plan.nameservers)
         self._questions: Mapping[Ask, Question] = questions(plan.lookup, max_peers=plan.bounds.max_peers)
         self._exchange = plan.exchange
+        self._trust = load_trust(plan.ca_file)
         self._clock = clock
 
     def perform(self, work: Work) -> _Result:
-        if isinstance(work, Resolve):
-            return _Resolved(work.name, self._resolver.addresses(work.name))
-        question = self._questions[work.ask]
-        return _Probed(work, *probe(work, question, exchange=self._exchange, clock=self._clock))
+        self._observer.began(work)
+        try:
+            return self._resolve(work) if isinstance(work, Resolve) else self._probe(work)
+        finally:
+            self._observer.ended(work)
+
+    def _resolve(self, work: Resolve) -> _Resolved:
+        return _Resolved(work.name, self._resolver.addresses(work.name))
+
+    def _probe(self, target: Target) -> _Probed:
+        measured = probe(
+            target,
+            self._questions[target.ask],
+            exchange=self._exchange,
+            trust=self._trust,
+            clock=self._clock,
+            exchanged=self._observer.exchanged,
+        )
+        return _Probed(target, *measured)
 
 
 class _Workers:
@@ -147,18 +232,16 @@ class _Workers:
         if missing > 0:
             self._start(missing)
 
-    def get(self, stop: threading.Event | None) -> _Result | None:
-        """Return the next result, or None once `stop` is set. An exception of a worker is raised here."""
-        while stop is None or not stop.is_set():
-            try:
-                result = self._results.get(timeout=_POLL)
-            except queue.Empty:
-                continue
-            self._waiting -= 1
-            if isinstance(result, BaseException):
-                raise result
-            return result
-        return None
+    def get(self, timeout: float) -> _Result | None:
+        """Return the next result, None where none comes within `timeout` seconds; raise what a worker raised."""
+        try:
+            result = self._results.get(timeout=timeout)
+        except queue.Empty:
+            return None
+        self._waiting -= 1
+        if isinstance(result, BaseException):
+            raise result
+        return result
 
     def __enter__(self) -> Self:
         return self

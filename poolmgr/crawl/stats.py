@@ -38,6 +38,7 @@ _VALUE = re.compile(rb"(?:</th><td>)?([^<\n]{0,64})")
 _TITLE = re.compile(rb"<title>([^<]{1,64})", re.IGNORECASE)
 _TAG = re.compile(r"<[^<>]*>")
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.\d{1,9})?(Z| UTC|[+-]\d\d:\d\d)", re.ASCII)
+_PATH = re.compile(rf"/[!-~]{{0,{MAX_TEXT - 1}}}")
 _MAIL = re.compile(r"[^\s@]+@[^\s@]+")
 
 
@@ -166,7 +167,11 @@ def _json_list(facts: Mapping[str, object], name: str) -> Sequence[object]:
 def _json_peer(entry: object) -> Peer | None:
     if not isinstance(entry, dict) or entry.get("masked") is True:
         return None
-    return _first_peer(_json_text(entry, "reconAddr"), _json_text(entry, "httpAddr"))
+    peer = _first_peer(_json_text(entry, "reconAddr"), _json_text(entry, "httpAddr"))
+    path = _json_text(entry, "statsPath")
+    if peer is None or path is None or not _PATH.fullmatch(path):
+        return peer
+    return Peer(peer.host, peer.recon_port, path)
 
 
 def _parse_html(

@@ -10,22 +10,29 @@ from __future__ import annotations
 
 import errno
 import http.client
+import io
 import ipaddress
+import select
 import socket
+import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import BaseAdapter
 from requests.structures import CaseInsensitiveDict
 
+from poolmgr.crawl.certificate import broken, certificate_of, misnamed
 from poolmgr.errors import PoolmgrError
 from poolmgr.hosts import IPAddress
-from poolmgr.model import Outcome
+from poolmgr.model import Certificate, Outcome
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -33,8 +40,16 @@ if TYPE_CHECKING:
 MAX_HEAD = 64 * 1024
 """Bytes of status line and headers: nginx and Apache send far less, http.client would take a hundred times that."""
 
+SHOWN_HEAD = 1024
+"""Bytes of an answer that are kept for people to look at: a status line, its headers, the start of a body."""
+
+_BUFFER = 16 * 1024
+
 _MAX_QUOTE = 100
 """Characters of a peer's own words in the sentence of a failure."""
+
+
+Result = TypeVar("Result")
 
 
 class ExchangeFailed(Exception):
@@ -49,13 +64,17 @@ class ExchangeFailed(Exception):
 
 
 class Watch:
-    """The time that one exchange has, counted from the making of this, and when it got how far."""
+    """The time that one exchange has, counted from the making of this, and when it got how far.
+
+    `head` is the beginning of what was received, SHOWN_HEAD bytes or a few more.
+    """
 
     def __init__(self, deadline: timedelta) -> None:
         self.deadline = deadline
         self._started = time.monotonic()
         self.connect: timedelta | None = None
         self.first_byte: timedelta | None = None
+        self.head = b""
 
     @property
     def elapsed(self) -> timedelta:
@@ -87,8 +106,8 @@ class _DeadlineSocket(socket.socket):
     length -1 to the end of the connection.
     """
 
-    def __init__(self, address: IPAddress, watch: Watch) -> None:
-        super().__init__(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
+    def arm(self, watch: Watch) -> None:
+        """Bound every wait from now on by `watch`, and what is taken in by what a head may have."""
         self._watch = watch
         self.allow(MAX_HEAD, ExchangeFailed(Outcome.NOT_HTTP, f"more than {MAX_HEAD} bytes of headers"))
 
@@ -98,43 +117,127 @@ class _DeadlineSocket(socket.socket):
         self._over = over
 
     def reach(self, address: IPAddress, port: int) -> None:
-        """Connect, in the time that is left."""
+        """Connect, in the time that is left. From then on the socket itself never waits: `in_time` does."""
         self.settimeout(self._watch.left)
         self.connect((str(address), port))
         self._watch.connect = self._watch.elapsed
+        self.settimeout(0)
+
+    def in_time(self, attempt: Callable[[], Result], waits_for: int = select.POLLIN) -> Result:
+        """Return what `attempt` gives as soon as the socket lets it, in the time that is left.
+
+        It is tried first and waited for afterwards, because what can be done at once mostly can: each system call that
+        is saved is one time less that a thread gives up the interpreter and queues for it again.
+        """
+        while True:
+            left = self._watch.left
+            try:
+                return attempt()
+            except BlockingIOError:
+                event = waits_for
+            except ssl.SSLWantReadError:
+                event = select.POLLIN
+            except ssl.SSLWantWriteError:
+                event = select.POLLOUT
+            poll = select.poll()
+            poll.register(self, event)
+            poll.poll(left * 1000)
 
     def sendall(self, data: ReadableBuffer, flags: int = 0) -> None:
-        self.settimeout(self._watch.left)
-        super().sendall(data, flags)
+        rest = memoryview(data).cast("B")
+        while rest:
+            rest = rest[self.in_time(partial(super().send, rest, flags), select.POLLOUT) :]
 
-    def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
-        self.settimeout(self._watch.left)
-        count = super().recv_into(buffer, nbytes, flags)
+    def makefile(self, *_: object, **__: object) -> io.BufferedReader:  # type: ignore[override]  # nobody asks for more
+        """Return what http.client reads from, with a buffer that takes most stats pages in at once."""
+        return cast("io.BufferedReader", super().makefile("rb", _BUFFER))
+
+    def recv_into(self, buffer: WriteableBuffer, nbytes: int | None = None, flags: int = 0) -> int:
+        count = self.in_time(partial(super().recv_into, buffer, nbytes or 0, flags))
         if self._watch.first_byte is None and count:
             self._watch.first_byte = self._watch.elapsed
+        if len(self._watch.head) < SHOWN_HEAD:
+            self._watch.head += bytes(memoryview(buffer)[: min(count, SHOWN_HEAD)])
         self._allowance -= count
         if self._allowance < 0:
             raise self._over
         return count
 
 
-class PinnedAdapter(BaseAdapter):
-    """Sends a request to the address literal in its URL, over a connection of its own.
+class _SecureSocket(_DeadlineSocket, ssl.SSLSocket):
+    """The same under TLS: time and bytes count for what is inside. A trust makes it of a connected socket."""
 
-    A body of more than `max_bytes`, after transfer decoding, is not read to its end; content codings are left as they
-    are.
+    def shake_hands(self) -> None:
+        """Make the TLS handshake, in the time that is left."""
+        try:
+            self.in_time(self.do_handshake)
+        except TimeoutError as error:
+            limit = f"{self._watch.deadline.total_seconds():g} s"
+            sentence = f"connected, but the TLS handshake did not end within {limit}"
+            raise ExchangeFailed(Outcome.FIRST_BYTE_TIMEOUT, sentence) from error
+
+    def verify(self, name: str) -> Certificate:
+        """Return the certificate, whose chain the handshake verified; raise ExchangeFailed where it is not `name`'s."""
+        try:
+            shown = self.getpeercert() or {}
+        except UnicodeDecodeError as error:
+            raise ExchangeFailed(Outcome.BAD_TLS, "certificate: its names are not text") from error
+        problem = misnamed(shown, name)
+        if problem is not None:
+            raise ExchangeFailed(Outcome.BAD_TLS, problem)
+        return certificate_of(shown)
+
+
+def load_trust(ca_file: Path | None) -> ssl.SSLContext:
+    """Return what certificates are verified by: the roots in `ca_file` (PEM), without one those of the system.
+
+    Where those are is OpenSSL's affair, which heeds SSL_CERT_FILE and SSL_CERT_DIR. Loading takes 20 ms, and one trust
+    serves all threads. Raises PoolmgrError where the file holds no certificate.
+    """
+    trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trust.minimum_version = ssl.TLSVersion.TLSv1_2
+    # The chain is verified here, the name in _SecureSocket.verify: OpenSSL would not say for which names it is.
+    trust.check_hostname = False
+    trust.sslsocket_class = _SecureSocket
+    if ca_file is None:
+        trust.load_default_certs()
+        return trust
+    try:
+        trust.load_verify_locations(ca_file)
+    except ssl.SSLError as error:
+        raise PoolmgrError(f"crawl.ca_file: {ca_file} holds no certificate: give one or more in PEM form") from error
+    except OSError as error:
+        raise PoolmgrError(f"crawl.ca_file: cannot read {ca_file}: {error.strerror}") from error
+    return trust
+
+
+@dataclass(frozen=True, slots=True)
+class Secure:
+    """Ask over TLS: the certificate must be for the DNS name `name`, which is sent as server name, and be trusted."""
+
+    name: str
+    trust: ssl.SSLContext
+
+
+class PinnedAdapter(BaseAdapter):
+    """Sends a request to the address literal and port in its URL, over a connection of its own.
+
+    It is TLS where `secure` says so, and then `certificate` is there once it was verified. A body of more than
+    `max_bytes`, after transfer decoding, is not read to its end; content codings are left as they are.
     """
 
-    def __init__(self, watch: Watch, max_bytes: int) -> None:
+    def __init__(self, watch: Watch, max_bytes: int, secure: Secure | None) -> None:
         super().__init__()
         self._watch = watch
         self._max_bytes = max_bytes
+        self._secure = secure
+        self.certificate: Certificate | None = None
 
     def send(self, request: requests.PreparedRequest, *_: object, **__: object) -> requests.Response:
         """Return the response as soon as its headers are there; reading its body may fail as this may.
 
-        The options that requests passes to an adapter mean nothing here: the watch has the time, and nothing is
-        verified or proxied.
+        The options that requests passes to an adapter mean nothing here: the watch has the time, `secure` says what is
+        verified, and nothing is proxied.
 
         Raises ExchangeFailed for all that the other side or the network does, and PoolmgrError when this process may
         not open another socket.
@@ -142,9 +245,12 @@ class PinnedAdapter(BaseAdapter):
         url = urlsplit(request.url or "")
         address = ipaddress.ip_address(url.hostname or "")
         with _failures(self._watch):
-            line = _open(address, self._watch)
+            line = _open(address)
             try:
+                line.arm(self._watch)
                 line.reach(address, url.port or 80)
+                if self._secure is not None:
+                    line = self._under_tls(line, self._secure)
                 reply = _reply(line, request)
             except BaseException:
                 line.close()
@@ -152,13 +258,25 @@ class PinnedAdapter(BaseAdapter):
         line.allow(MAX_HEAD + 2 * self._max_bytes, _too_big(self._max_bytes))
         return _response(request, reply, _Body(reply, line, self._watch, self._max_bytes))
 
+    def _under_tls(self, line: _DeadlineSocket, secure: Secure) -> _SecureSocket:
+        wrapped = secure.trust.wrap_socket(line, server_hostname=secure.name, do_handshake_on_connect=False)
+        assert isinstance(wrapped, _SecureSocket), "load_trust says so"
+        try:
+            wrapped.arm(self._watch)
+            wrapped.shake_hands()
+            self.certificate = wrapped.verify(secure.name)
+        except BaseException:
+            wrapped.close()
+            raise
+        return wrapped
+
     def close(self) -> None:
         """Nothing stays open between exchanges."""
 
 
-def _open(address: IPAddress, watch: Watch) -> _DeadlineSocket:
+def _open(address: IPAddress) -> _DeadlineSocket:
     try:
-        return _DeadlineSocket(address, watch)
+        return _DeadlineSocket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
     except OSError as error:
         if error.errno in {errno.EMFILE, errno.ENFILE}:
             sentence = f"no further connection can be opened ({error.strerror}): lower crawl.workers or raise ulimit -n"
@@ -238,6 +356,8 @@ def _failures(watch: Watch) -> Iterator[None]:
         raise ExchangeFailed(Outcome.RESET, "closed without an answer") from error
     except ConnectionError as error:
         raise ExchangeFailed(Outcome.RESET, "connection reset") from error
+    except ssl.SSLError as error:
+        raise ExchangeFailed(Outcome.BAD_TLS, broken(error)) from error
     except OSError as error:
         raise ExchangeFailed(Outcome.UNREACHABLE, error.strerror or "unreachable") from error
     except http.client.IncompleteRead as error:

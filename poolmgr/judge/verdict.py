@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
+import dns.name
+
+from poolmgr.hosts import host_text
 from poolmgr.judge.freshness import (
     LEAST_COUNT,
     Cohort,
@@ -26,9 +30,11 @@ from poolmgr.model import (
     Probe,
     Reason,
     ReasonCode,
+    Service,
     Snapshot,
     State,
     Verdict,
+    Vhost,
 )
 from poolmgr.version import Version
 
@@ -40,6 +46,7 @@ class Policy:
     `minimum_versions` has the software (lower case) that may serve at all, each with its oldest version.
     `max_keys_behind` and `max_keys_ahead` are keys off the cohort's reference. A cohort is judged by itself where at
     least `min_cohort` of its keyservers agree within these: more would let the loss of one take others with it.
+    `certificate_warning` is how long before the end of its certificate a keyserver is warned of.
     """
 
     minimum_versions: Mapping[str, Version] = field(
@@ -51,6 +58,7 @@ class Policy:
     max_keys_behind: int = 2000
     max_keys_ahead: int = 2000
     min_cohort: int = 2
+    certificate_warning: timedelta = timedelta(days=14)
     exclude: Overrides = Overrides()
     include_only: Overrides = Overrides()
 
@@ -70,13 +78,14 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """One address before one pool."""
+    """One address before one pool, measured by a crawl that ended at `finished`."""
 
     pool: Pool
     policy: Policy
     keyserver: Keyserver
     address: KeyserverAddress
     references: Mapping[Cohort, Reference]
+    finished: datetime
 
 
 def judge(snapshot: Snapshot, policy: Policy, pools: Iterable[Pool]) -> Judgement:
@@ -91,12 +100,17 @@ def judge(snapshot: Snapshot, policy: Policy, pools: Iterable[Pool]) -> Judgemen
             if not keyserver.addresses:
                 verdicts.append(_without_address(pool, keyserver))
             for address in keyserver.addresses:
-                case = _Case(pool, policy, keyserver, address, known)
+                case = _Case(pool, policy, keyserver, address, known, snapshot.finished)
                 reasons = tuple(reason for rule in _RULES for reason in rule(case))
                 state = State.OUT if reasons else State.ELIGIBLE
                 verdicts.append(
                     Verdict(
-                        pool=pool.name, keyserver=keyserver.name, address=address.address, state=state, reasons=reasons
+                        pool=pool.name,
+                        keyserver=keyserver.name,
+                        address=address.address,
+                        state=state,
+                        reasons=reasons,
+                        warnings=tuple(_ending_certificates(case)),
                     )
                 )
     return Judgement(tuple(verdicts), known)
@@ -136,9 +150,15 @@ def _special_purpose(case: _Case) -> Iterator[Reason]:
 def _stats(case: _Case) -> Iterator[Reason]:
     if case.address.stats is not None:
         return
-    for probe in case.address.probes:
-        if probe.ask is Ask.STATS and probe.outcome is not Outcome.NOT_ALLOWED:
+    probes = [probe for probe in case.address.probes if probe.ask is Ask.STATS]
+    for probe in probes:
+        if probe.outcome is not Outcome.NOT_ALLOWED:
             yield Reason(ReasonCode.STATS, probe.outcome, Outcome.OK, f"no stats page: {_ending(probe)}")
+    if not probes:
+        sentence = (
+            "its stats page was not asked for in this crawl: crawl.politeness was used up by other addresses of it"
+        )
+        yield Reason(ReasonCode.STATS, "not asked", Outcome.OK, sentence)
 
 
 def _software(case: _Case) -> Iterator[Reason]:
@@ -200,23 +220,62 @@ def _freshness(case: _Case) -> Iterator[Reason]:
         yield Reason(ReasonCode.AHEAD, str(stats.keys), str(reference.keys + policy.max_keys_ahead), sentence)
 
 
+def _accepted(case: _Case) -> tuple[str, ...]:
+    """Return the names of which an address must answer under one."""
+    pool, own = host_text(case.pool.host), host_text(case.keyserver.name)
+    return {Vhost.POOL: (pool,), Vhost.OWN: (own,), Vhost.EITHER: (pool, own)}[case.pool.vhost]
+
+
 def _services(case: _Case) -> Iterator[Reason]:
     if case.address.stats is None:
         return
-    host = case.pool.host.to_text(omit_final_dot=True)
+    own, accepted = host_text(case.keyserver.name), _accepted(case)
     for service in sorted(case.pool.services):
-        probes = [
-            probe
+        probes = {
+            probe.host: probe
             for probe in case.address.probes
-            if probe.ask is Ask.LOOKUP and probe.endpoint.service is service and probe.host == host
-        ]
-        for probe in probes[-1:]:
-            if not probe.is_good:
-                sentence = f"{service} on port {probe.endpoint.port} as {host}: {_ending(probe)}"
-                yield Reason(ReasonCode.SERVICE, f"{service} {probe.outcome}", f"{service} {Outcome.OK}", sentence)
-        if not probes:
-            sentence = f"{service} was not asked as {host} in this crawl: crawl again"
-            yield Reason(ReasonCode.SERVICE, f"{service} not asked", f"{service} {Outcome.OK}", sentence)
+            if probe.ask is Ask.LOOKUP and probe.endpoint.service is service
+        }
+        asked = [probes[host] for host in accepted if host in probes]
+        if any(probe.is_good for probe in asked):
+            continue
+        measured = f"{service} {asked[0].outcome}" if asked else f"{service} not asked"
+        sentence = _not_answered(asked, probes.get(own)) if asked else _not_asked(case, service, accepted)
+        yield Reason(ReasonCode.SERVICE, measured, f"{service} {Outcome.OK}", sentence)
+
+
+def _not_asked(case: _Case, service: Service, accepted: tuple[str, ...]) -> str:
+    if case.pool.vhost is Vhost.OWN and not isinstance(case.keyserver.name, dns.name.Name):
+        return f"{service} must answer under the keyserver's own name, and no name leads to this address"
+    return f"{service} was not asked as {' or '.join(accepted)} in this crawl: crawl again"
+
+
+def _not_answered(asked: list[Probe], own: Probe | None) -> str:
+    """Return how those that were `asked` ended, and whether the keyserver answers under its own name at least."""
+    endings = "; ".join(f"as {probe.host}: {_ending(probe)}" for probe in asked)
+    where = f"{asked[0].endpoint.service} on port {asked[0].endpoint.port}"
+    if own is not None and own.is_good:
+        return f"{where} answers under its own name {own.host} only, {endings}"
+    return f"{where} {endings}"
+
+
+def _ending_certificates(case: _Case) -> Iterator[Reason]:
+    if Service.HKPS not in case.pool.services:
+        return
+    accepted, limit = _accepted(case), case.policy.certificate_warning
+    for probe in case.address.probes:
+        certificate = probe.certificate
+        if certificate is None or probe.host not in accepted:
+            continue
+        left = certificate.not_after - case.finished
+        if left <= limit:
+            days = _days(left)
+            sentence = f"its certificate for {probe.host} ends in {days}, on {certificate.not_after:%Y-%m-%d}"
+            yield Reason(ReasonCode.CERTIFICATE, days, f"more than {_days(limit)}", sentence)
+
+
+def _days(time: timedelta) -> str:
+    return f"{time.days} day{'' if time.days == 1 else 's'}"
 
 
 def _ending(probe: Probe) -> str:

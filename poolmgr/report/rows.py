@@ -37,6 +37,7 @@ class Row:
     difference: int | None
     state: State
     reasons: tuple[Reason, ...]
+    warnings: tuple[Reason, ...]
 
 
 def rows(
@@ -76,6 +77,7 @@ def rows(
                 difference=keys - reference.keys if keys is not None and reference is not None else None,
                 state=verdict.state,
                 reasons=verdict.reasons,
+                warnings=verdict.warnings,
             )
         )
     return tuple(result)
@@ -106,15 +108,8 @@ def to_json(snapshot: Snapshot, report: Iterable[Row]) -> str:
                 "keys": row.keys,
                 "difference": row.difference,
                 "state": row.state,
-                "reasons": [
-                    {
-                        "code": reason.code,
-                        "measured": reason.measured,
-                        "limit": reason.limit,
-                        "sentence": reason.sentence,
-                    }
-                    for reason in row.reasons
-                ],
+                "reasons": _documents(row.reasons),
+                "warnings": _documents(row.warnings),
             }
         )
     document = {
@@ -124,10 +119,18 @@ def to_json(snapshot: Snapshot, report: Iterable[Row]) -> str:
             "started": snapshot.started.isoformat(),
             "finished": snapshot.finished.isoformat(),
             "cut_short": list(snapshot.cut_short),
+            "blind": dict(snapshot.blind),
         },
         "pools": [{"name": name, "addresses": addresses} for name, addresses in pools.items()],
     }
     return json.dumps(document, indent=2) + "\n"
+
+
+def _documents(reasons: Iterable[Reason]) -> list[Mapping[str, str]]:
+    return [
+        {"code": reason.code, "measured": reason.measured, "limit": reason.limit, "sentence": reason.sentence}
+        for reason in reasons
+    ]
 
 
 def to_csv(report: Iterable[Row]) -> str:
@@ -136,7 +139,9 @@ def to_csv(report: Iterable[Row]) -> str:
     writer = csv.writer(output, lineterminator="\r\n")
     services = tuple(Service)
     facts = ("software", "version", "keys", "difference")
-    writer.writerow(("pool", "keyserver", "aliases", "address", *services, *facts, "state", "codes", "reasons"))
+    writer.writerow(
+        ("pool", "keyserver", "aliases", "address", *services, *facts, "state", "codes", "reasons", "warnings")
+    )
     for row in report:
         writer.writerow(
             (
@@ -149,6 +154,7 @@ def to_csv(report: Iterable[Row]) -> str:
                 row.state,
                 " ".join(reason.code for reason in row.reasons),
                 csv_cell("; ".join(reason.sentence for reason in row.reasons)),
+                csv_cell("; ".join(warning.sentence for warning in row.warnings)),
             )
         )
     return output.getvalue()

@@ -3,7 +3,7 @@
 The format is an object with ``format`` "poolmgr-snapshot", ``version`` 1, and the fields of `model.Snapshot` and the
 values in it under their own names. Names and addresses are text, times are ISO 8601 with an offset, durations are
 seconds, an endpoint is spread over its probe (``service``, ``port``; the address is the enclosing one), and a field
-that is None or empty is left out.
+that is None or empty is left out. A keyserver without ``listed`` was listed when the crawl started.
 """
 
 from __future__ import annotations
@@ -15,7 +15,20 @@ from typing import Any
 
 from poolmgr.errors import ParseError
 from poolmgr.hosts import Host, IPAddress, host_text, parse_host
-from poolmgr.model import Ask, Endpoint, Keyserver, KeyserverAddress, Outcome, Peer, Probe, Service, Snapshot, Stats
+from poolmgr.model import (
+    Ask,
+    Certificate,
+    Endpoint,
+    Family,
+    Keyserver,
+    KeyserverAddress,
+    Outcome,
+    Peer,
+    Probe,
+    Service,
+    Snapshot,
+    Stats,
+)
 
 FORMAT = "poolmgr-snapshot"
 VERSION = 1
@@ -31,6 +44,7 @@ def to_json(snapshot: Snapshot) -> str:
         "started": snapshot.started.isoformat(),
         "finished": snapshot.finished.isoformat(),
         "cut_short": list(snapshot.cut_short),
+        "blind": dict(snapshot.blind),
         "keyservers": [_keyserver(keyserver) for keyserver in snapshot.keyservers],
     }
     return json.dumps(document, separators=(",", ":"))
@@ -42,11 +56,13 @@ def from_json(text: str | bytes) -> Snapshot:
         document = json.loads(text)
         if document["format"] != FORMAT or document["version"] != VERSION:
             raise ParseError(f"not a {FORMAT} of version {VERSION}")
+        started = datetime.fromisoformat(document["started"])
         return Snapshot(
-            started=datetime.fromisoformat(document["started"]),
+            started=started,
             finished=datetime.fromisoformat(document["finished"]),
             cut_short=tuple(document["cut_short"]),
-            keyservers=tuple(_to_keyserver(keyserver) for keyserver in document["keyservers"]),
+            blind={Family(family): sentence for family, sentence in document.get("blind", {}).items()},
+            keyservers=tuple(_to_keyserver(keyserver, started) for keyserver in document["keyservers"]),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ParseError(f"not a {FORMAT} of version {VERSION}: {type(error).__name__}: {error}") from error
@@ -58,17 +74,21 @@ def _keyserver(keyserver: Keyserver) -> Json:
             "name": host_text(keyserver.name),
             "aliases": [host_text(alias) for alias in keyserver.aliases],
             "depth": keyserver.depth,
+            "listed": keyserver.listed.isoformat(),
+            "peers": [host_text(peer) for peer in keyserver.peers],
             "problem": keyserver.problem,
             "addresses": [_address(address) for address in keyserver.addresses],
         }
     )
 
 
-def _to_keyserver(document: Json) -> Keyserver:
+def _to_keyserver(document: Json, started: datetime) -> Keyserver:
     return Keyserver(
         name=parse_host(document["name"]),
         aliases=tuple(parse_host(alias) for alias in document.get("aliases", ())),
-        depth=document["depth"],
+        depth=document.get("depth"),
+        listed=_to_time(document.get("listed")) or started,
+        peers=tuple(parse_host(peer) for peer in document.get("peers", ())),
         problem=document.get("problem"),
         addresses=tuple(_to_address(address) for address in document.get("addresses", ())),
     )
@@ -80,6 +100,7 @@ def _address(address: KeyserverAddress) -> Json:
             "address": str(address.address),
             "stats": None if address.stats is None else _stats(address.stats),
             "probes": [_probe(probe) for probe in address.probes],
+            "spread": address.spread or None,
         }
     )
 
@@ -91,6 +112,7 @@ def _to_address(document: Json) -> KeyserverAddress:
         address,
         None if stats is None else _to_stats(stats),
         tuple(_to_probe(address, probe) for probe in document.get("probes", ())),
+        document.get("spread", 0),
     )
 
 
@@ -104,7 +126,7 @@ def _stats(stats: Stats) -> Json:
             "contact": stats.contact,
             "keys": stats.keys,
             "taken_at": None if stats.taken_at is None else stats.taken_at.isoformat(),
-            "peers": [_filled({"host": host_text(peer.host), "recon_port": peer.recon_port}) for peer in stats.peers],
+            "peers": [_peer(peer) for peer in stats.peers],
             "rejected_peers": stats.rejected_peers,
             "mailsync": list(stats.mailsync),
         }
@@ -112,7 +134,6 @@ def _stats(stats: Stats) -> Json:
 
 
 def _to_stats(document: Json) -> Stats:
-    taken_at = document.get("taken_at")
     return Stats(
         software=document["software"],
         version=document.get("version"),
@@ -120,11 +141,19 @@ def _to_stats(document: Json) -> Stats:
         nodename=document.get("nodename"),
         contact=document.get("contact"),
         keys=document.get("keys"),
-        taken_at=None if taken_at is None else datetime.fromisoformat(taken_at),
-        peers=tuple(Peer(parse_host(peer["host"]), peer.get("recon_port")) for peer in document.get("peers", ())),
+        taken_at=_to_time(document.get("taken_at")),
+        peers=tuple(_to_peer(peer) for peer in document.get("peers", ())),
         rejected_peers=document["rejected_peers"],
         mailsync=tuple(document.get("mailsync", ())),
     )
+
+
+def _peer(peer: Peer) -> Json:
+    return _filled({"host": host_text(peer.host), "recon_port": peer.recon_port, "stats_path": peer.stats_path})
+
+
+def _to_peer(document: Json) -> Peer:
+    return Peer(parse_host(document["host"]), document.get("recon_port"), document.get("stats_path"))
 
 
 def _probe(probe: Probe) -> Json:
@@ -143,6 +172,8 @@ def _probe(probe: Probe) -> Json:
             "total": _seconds(probe.total),
             "server": probe.server,
             "via": probe.via,
+            "certificate": None if probe.certificate is None else _certificate(probe.certificate),
+            "attempts": probe.attempts,
         }
     )
 
@@ -161,7 +192,19 @@ def _to_probe(address: IPAddress, document: Json) -> Probe:
         total=_to_duration(document.get("total")),
         server=document.get("server"),
         via=document.get("via"),
+        certificate=_to_certificate(document.get("certificate")),
+        attempts=document.get("attempts", 1),
     )
+
+
+def _certificate(certificate: Certificate) -> Json:
+    return {"issuer": certificate.issuer, "not_after": certificate.not_after.isoformat()}
+
+
+def _to_certificate(document: Json | None) -> Certificate | None:
+    if document is None:
+        return None
+    return Certificate(document["issuer"], datetime.fromisoformat(document["not_after"]))
 
 
 def _literal(text: str) -> IPAddress:
@@ -169,6 +212,10 @@ def _literal(text: str) -> IPAddress:
     if not isinstance(host, IPAddress):
         raise ParseError(f"{text!a} is not an address")
     return host
+
+
+def _to_time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def _seconds(duration: timedelta | None) -> float | None:

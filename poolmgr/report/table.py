@@ -21,14 +21,15 @@ _MAX_WIDTH = 40
 """Columns of a terminal that one column of the table takes at most: a longer cell moves only its own line."""
 
 
-def title(pool: str, report: Sequence[Row]) -> str:
-    """Return one line on `pool`: how many of its `report` rows stand where, members by family."""
+def title(pool: str, report: Sequence[Row], blind: Iterable[Family] = ()) -> str:
+    """Return one line on `pool`: how many of its `report` rows stand where, members by family, and who was not seen."""
     members = [row for row in report if row.state is State.MEMBER and row.address is not None]
     ipv6 = sum(":" in (row.address or "") for row in members)
     counts = {state: sum(row.state is state for row in report) for state in State}
     return (
         f"{pool}: {counts[State.MEMBER]} members ({len(members) - ipv6} {Family.IPV4.rdtype}, "
         f"{ipv6} {Family.IPV6.rdtype}), {counts[State.ELIGIBLE]} eligible, {counts[State.OUT]} out"
+        + "".join(f"; the crawl was blind for {family}" for family in blind)
     )
 
 
@@ -95,7 +96,10 @@ def to_table(heading: str, report: Sequence[Row]) -> PoolTable:
                 Text(_keys(row)),
                 Text(_difference(row)),
             ),
-            tuple(Text(printable(reason.sentence)) for reason in row.reasons),
+            (
+                *(Text(printable(reason.sentence)) for reason in row.reasons),
+                *(Text(f"warning: {printable(warning.sentence)}", "yellow") for warning in row.warnings),
+            ),
         )
         for row in report
     ]
@@ -126,7 +130,8 @@ def to_plain(heading: str, report: Sequence[Row]) -> str:
     lines: list[tuple[str, ...]] = [head]
     for row in report:
         services = ",".join(f"{service}:{outcome}" for service, outcome in row.services.items())
-        reasons = "; ".join(printable(reason.sentence) for reason in row.reasons)
+        sentences = [printable(reason.sentence) for reason in row.reasons]
+        sentences += [f"warning: {printable(warning.sentence)}" for warning in row.warnings]
         cells = (
             row.state,
             printable(row.keyserver),
@@ -136,7 +141,7 @@ def to_plain(heading: str, report: Sequence[Row]) -> str:
             _keys(row),
             _difference(row),
         )
-        lines.append((*(cell or "-" for cell in cells), reasons))
+        lines.append((*(cell or "-" for cell in cells), "; ".join(sentences)))
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     padded = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
     return "\n".join((heading, *(line.rstrip() for line in padded))) + "\n"

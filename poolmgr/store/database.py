@@ -43,6 +43,9 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT;
     CREATE INDEX publication_target ON publication (target, id);
     """,
+    """
+    ALTER TABLE crawl ADD COLUMN blind TEXT NOT NULL DEFAULT '';
+    """,
 )
 """The schema's steps: entry N leads from version N to N + 1 (`PRAGMA user_version`). Old entries never change."""
 
@@ -77,17 +80,21 @@ class Store:
     def save_crawl(self, snapshot: Snapshot, *, keep: timedelta) -> None:
         """Store `snapshot` and forget the crawls that ended more than `keep` before it."""
         blob = zlib.compress(snapshot_json.to_json(snapshot).encode())
+        blind = " ".join(sorted(snapshot.blind))
         with _explained("store a crawl in", self._path), self._database:
             self._database.execute(
-                "INSERT INTO crawl (started, finished, snapshot) VALUES (?, ?, ?)",
-                (_utc(snapshot.started), _utc(snapshot.finished), blob),
+                "INSERT INTO crawl (started, finished, blind, snapshot) VALUES (?, ?, ?, ?)",
+                (_utc(snapshot.started), _utc(snapshot.finished), blind, blob),
             )
             self._database.execute("DELETE FROM crawl WHERE finished < ?", (_utc(snapshot.finished - keep),))
 
-    def load_crawl(self) -> Snapshot | None:
-        """Return the newest crawl, None where none is stored."""
+    def load_crawl(self, *, seeing: Family | None = None) -> Snapshot | None:
+        """Return the newest crawl, or the newest that was not blind for `seeing`; None where there is none."""
         with _explained("read the newest crawl in", self._path):
-            row = self._database.execute("SELECT snapshot FROM crawl ORDER BY id DESC LIMIT 1").fetchone()
+            row = self._database.execute(
+                "SELECT snapshot FROM crawl WHERE ?1 IS NULL OR instr(blind, ?1) = 0 ORDER BY id DESC LIMIT 1",
+                (seeing,),
+            ).fetchone()
             return None if row is None else snapshot_json.from_json(zlib.decompress(row[0]))
 
     def save_publication(self, publication: Publication) -> None:

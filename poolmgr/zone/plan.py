@@ -37,11 +37,13 @@ class Limits:
     """What one run may do to one RRset of a pool.
 
     `min_members` is the floor: fewer records than that are not published. `max_removed` is the share of the published
-    records that may go at once; one always may, so that a small pool can lose a keyserver.
+    records that may go at once; one always may, so that a small pool can lose a keyserver. `blind` says how it was
+    seen that the crawl was blind for this family, and then nothing may change; None where it did see.
     """
 
     min_members: int
     max_removed: float
+    blind: str | None = None
 
     def refusal(self, change: Change) -> str | None:
         """Return why `change` is unsafe, with the limit and its numbers, or None where it is safe."""
@@ -49,6 +51,8 @@ class Limits:
         after = change.after.rdatas if change.after is not None else frozenset()
         what = f"{change.key[0].to_text(omit_final_dot=True)} {dns.rdatatype.to_text(change.key[1])}"
         stays = f"the {len(before)} published stay" if before else "nothing is published"
+        if self.blind is not None and change.before != change.after:
+            return f"{what} would change, but {self.blind}; {stays}"
         if len(after) < self.min_members:
             return f"{what} would have {len(after)} of at least {self.min_members} members (min_members): {stays}"
         allowed = max(1, math.floor(self.max_removed * len(before)))
@@ -86,10 +90,11 @@ class Plan:
         return UnsafePlan("\n".join(held.sentence for held in self.held)) if self.held else None
 
 
-def limits_of(pools: Iterable[Pool]) -> Mapping[RRsetKey, Limits]:
-    """Return the limits of every RRset that `pools` promise."""
+def limits_of(pools: Iterable[Pool], blind: Mapping[Family, str]) -> Mapping[RRsetKey, Limits]:
+    """Return the limits of every RRset that `pools` promise. `blind` is that of the Snapshot."""
+    told = {family: f"the crawl was blind for {family}: {sentence}" for family, sentence in blind.items()}
     return {
-        (pool.name, RDTYPES[family]): Limits(pool.min_members.get(family, 0), pool.max_removed)
+        (pool.name, RDTYPES[family]): Limits(pool.min_members.get(family, 0), pool.max_removed, told.get(family))
         for pool in pools
         for family in sorted(pool.families, key=list(Family).index)
     }

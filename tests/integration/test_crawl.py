@@ -6,93 +6,30 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Unpack
+from datetime import timedelta
+from random import Random
 
 import dns.name
 import pytest
 
 import poolmgr.crawl.spider
 from poolmgr.crawl.frontier import Bounds, Progress
-from poolmgr.crawl.probe import Canary, Exchange
-from poolmgr.crawl.resolve import Nameservers
-from poolmgr.crawl.spider import STACK_BYTES, Crawl, crawl
+from poolmgr.crawl.observer import Observer
+from poolmgr.crawl.politeness import Politeness
+from poolmgr.crawl.probe import Exchange
+from poolmgr.crawl.spider import RETRY_SPREAD, STACK_BYTES, crawl
 from poolmgr.crawl.stats import parse_stats
 from poolmgr.errors import ParseError, PoolmgrError
 from poolmgr.hosts import host_text, parse_host
-from poolmgr.model import Ask, Keyserver, KeyserverAddress, Outcome, Probe, Service, Snapshot
-from tests.lab.mesh import About, Fault, LabKeyserver, Mesh
-from tests.lab.nameserver import NameFault, Nameserver
-from tests.lab.pages import CANARY, Dialect
+from poolmgr.model import Ask, Outcome, Probe, Service
+from tests.lab.crawls import DEADLINE, GOOD, POOL, Lab, Telling, by_name, now, only_address, outcomes
+from tests.lab.mesh import Fault
+from tests.lab.nameserver import NameFault
+from tests.lab.pages import Dialect
 
-POOL = dns.name.from_text("pool.keys.test.")
 REGION = dns.name.from_text("eu.pool.keys.test.")
-DEADLINE = timedelta(seconds=1)
 PATIENT = Exchange(deadline=timedelta(seconds=60))
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-class Lab:
-    """A mesh, the nameserver of its names, and crawls of both."""
-
-    def __init__(self, mesh: Mesh, nameserver: Nameserver) -> None:
-        self.mesh = mesh
-        self.nameserver = nameserver
-
-    def add(self, hostname: str, *, fault: Fault | None = None, **about: Unpack[About]) -> LabKeyserver:
-        """Add a keyserver whose name leads to it, with `fault` at every service."""
-        if fault is not None:
-            about["faults"] = dict.fromkeys(self.mesh.ports, fault)
-        keyserver = self.mesh.add(hostname, **about)
-        self.nameserver.records.setdefault(hostname, []).append(str(keyserver.address))
-        return keyserver
-
-    def plan(self, *seeds: str) -> Crawl:
-        """Return the plan of a crawl from `seeds`."""
-        return Crawl(
-            seeds=tuple(parse_host(seed) for seed in seeds),
-            lookup=Canary(CANARY),
-            hosts=(POOL,),
-            bounds=Bounds(allow_networks=self.mesh.networks),
-            exchange=Exchange(deadline=DEADLINE),
-            nameservers=Nameservers(servers=(self.nameserver.server,)),
-            ports=self.mesh.ports,
-        )
-
-    def crawl(self, *seeds: str) -> Snapshot:
-        """Crawl from `seeds`."""
-        return crawl(self.plan(*seeds), clock=now)
-
-
-@pytest.fixture
-def lab() -> Iterator[Lab]:
-    with Mesh() as mesh, Nameserver() as nameserver:
-        yield Lab(mesh, nameserver)
-
-
-def by_name(snapshot: Snapshot) -> dict[str, Keyserver]:
-    return {host_text(keyserver.name): keyserver for keyserver in snapshot.keyservers}
-
-
-def only_address(keyserver: Keyserver) -> KeyserverAddress:
-    (at,) = keyserver.addresses
-    return at
-
-
-def outcomes(at: KeyserverAddress) -> dict[tuple[Ask, Service], Outcome]:
-    return {(probe.ask, probe.endpoint.service): probe.outcome for probe in at.probes}
-
-
-GOOD = {
-    (Ask.STATS, Service.HKP): Outcome.OK,
-    (Ask.LOOKUP, Service.HKP): Outcome.OK,
-    (Ask.LOOKUP, Service.HTTP): Outcome.OK,
-}
 
 
 def test_a_mesh_of_mixed_software_is_crawled_along_its_gossip_peers(lab: Lab) -> None:
@@ -145,11 +82,91 @@ def test_stats_are_asked_for_under_the_own_name_and_keys_under_the_pools(lab: La
 
 def test_a_keyserver_that_answers_under_its_own_name_only_is_told_apart(lab: Lab) -> None:
     lab.add("own.test", answers_for=frozenset({"own.test"}))
-    assert outcomes(only_address(by_name(lab.crawl("own.test"))["own.test"])) == {
-        (Ask.STATS, Service.HKP): Outcome.OK,
-        (Ask.LOOKUP, Service.HKP): Outcome.NO_KEY,
-        (Ask.LOOKUP, Service.HTTP): Outcome.NO_KEY,
+    at = only_address(by_name(lab.crawl("own.test"))["own.test"])
+    assert {(probe.endpoint.service, probe.host): probe.outcome for probe in at.probes if probe.ask is Ask.LOOKUP} == {
+        (Service.HKP, "pool.keys.test"): Outcome.NO_KEY,
+        (Service.HKP, "own.test"): Outcome.OK,
+        (Service.HTTP, "pool.keys.test"): Outcome.NO_KEY,
+        (Service.HTTP, "own.test"): Outcome.OK,
     }
+
+
+def test_a_keyserver_that_fails_once_is_asked_again_in_the_same_crawl(lab: Lab) -> None:
+    lab.add("a.test", failures=1, peers=["b.test"])
+    lab.add("b.test", failures=1)
+    keyservers = by_name(crawl(lab.plan("a.test"), clock=now, rng=Random(1)))
+    for each in keyservers.values():
+        at = only_address(each)
+        assert outcomes(at) == GOOD
+        assert [probe.attempts for probe in at.probes] == [2, 1, 1]
+    once = by_name(crawl(replace(lab.plan("a.test"), retries=0), clock=now, rng=Random(1)))
+    assert list(keyservers) == list(once) == ["a.test", "b.test"]
+
+
+def test_what_is_asked_again_comes_in_a_random_order(lab: Lab) -> None:
+    names = [f"k{number}.test" for number in range(6)]
+    for name in names:
+        lab.add(name, fault=Fault.CLOSE)
+    for seed in (1, 2):
+        snapshot = crawl(replace(lab.plan(*names), workers=1), clock=now, rng=Random(seed))
+        probes = {host_text(each.name): only_address(each).probes[0] for each in snapshot.keyservers}
+        assert {probe.attempts for probe in probes.values()} == {2}
+        rng = Random(seed)
+        moments = {name: rng.uniform(0, RETRY_SPREAD) for name in names}
+        assert sorted(names, key=lambda name: probes[name].started) == sorted(names, key=moments.__getitem__)
+
+
+def test_a_stats_page_elsewhere_is_found_where_the_peers_say(lab: Lab) -> None:
+    port = lab.mesh.ports[Service.HTTP]
+    lab.add(
+        "a.test",
+        dialect=Dialect.HOCKEYPUCK_JSON,
+        peers=["path.test", "port.test", "pks.test"],
+        recon_ports={"port.test": port - 1},
+        stats_paths={"path.test": "/status?of=it"},
+    )
+    lab.add("path.test", stats_path="/status?of=it")
+    lab.add("pks.test", stats_path="/pks/stats")
+    lab.add("port.test", faults={Service.HKP: Fault.REFUSE})
+    keyservers = by_name(lab.crawl("a.test"))
+    assert outcomes(only_address(keyservers["path.test"])) == GOOD
+    assert outcomes(only_address(keyservers["pks.test"])) == GOOD
+    at = only_address(keyservers["port.test"])
+    assert [probe.endpoint.port for probe in at.probes if probe.ask is Ask.STATS] == [port]
+    assert outcomes(at) == {**GOOD, (Ask.LOOKUP, Service.HKP): Outcome.REFUSED}
+
+
+def test_a_cluster_is_sampled(lab: Lab) -> None:
+    lab.add("a.test", nodes=[(100, ["b.test"]), (90, ["c.test"]), (95, [])])
+    snapshot = crawl(replace(lab.plan("a.test"), samples=3), clock=now, rng=Random(1))
+    assert list(by_name(snapshot)) == ["a.test", "b.test", "c.test"]
+    at = only_address(by_name(snapshot)["a.test"])
+    assert at.stats is not None
+    assert (at.stats.keys, at.spread) == (100, 10)
+
+
+def test_a_keyserver_never_has_more_requests_at_a_time_than_is_polite(lab: Lab) -> None:
+    for _ in range(4):
+        lab.add("wide.test", latency=0.05)
+    for in_flight in (1, 2):
+        lab.mesh.most_in_flight = 0
+        polite = Politeness(in_flight=in_flight)
+        snapshot = crawl(
+            replace(lab.plan("wide.test"), hosts=(POOL, REGION), politeness=polite), clock=now, rng=Random(1)
+        )
+        assert lab.mesh.most_in_flight == in_flight
+        assert len(snapshot.keyservers[0].addresses) == 4
+
+
+def test_a_keyserver_of_an_earlier_crawl_is_crawled_though_nobody_lists_it(lab: Lab) -> None:
+    lab.add("a.test")
+    lab.add("old.test")
+    before = now() - timedelta(days=1)
+    keyservers = by_name(
+        crawl(replace(lab.plan("a.test"), known=((parse_host("old.test"), before),)), clock=now, rng=Random(1))
+    )
+    assert (keyservers["old.test"].depth, keyservers["old.test"].listed) == (None, before)
+    assert outcomes(only_address(keyservers["old.test"])) == GOOD
 
 
 def test_each_address_of_a_keyserver_is_probed_by_itself(lab: Lab) -> None:
@@ -185,7 +202,7 @@ def test_nothing_connects_to_a_special_purpose_address_that_is_not_allowed(lab: 
     trap = lab.add("trap.test")
     lab.add("a.test", peers=["trap.test", str(trap.address)])
     allowed = tuple(network for network in lab.mesh.networks if trap.address not in network)
-    snapshot = crawl(replace(lab.plan("a.test"), bounds=Bounds(allow_networks=allowed)), clock=now)
+    snapshot = crawl(replace(lab.plan("a.test"), bounds=Bounds(allow_networks=allowed)), clock=now, rng=Random(1))
     at = only_address(by_name(snapshot)["trap.test"])
     assert outcomes(at) == {(Ask.STATS, Service.HKP): Outcome.NOT_ALLOWED}
     assert lab.mesh.connections[trap.address] == 0
@@ -202,7 +219,7 @@ def test_a_mesh_of_misbehaviour_slows_and_spoils_nothing(lab: Lab) -> None:
     lab.add("a.test", peers=list(lab.nameserver.records))
     plan = lab.plan("a.test")
     start = time.monotonic()
-    snapshot = crawl(replace(plan, nameservers=replace(plan.nameservers, timeout=DEADLINE)), clock=now)
+    snapshot = crawl(replace(plan, nameservers=replace(plan.nameservers, timeout=DEADLINE)), clock=now, rng=Random(1))
     keyservers = by_name(snapshot)
     assert time.monotonic() - start < 10 * DEADLINE.total_seconds()
     for name in ("a.test", "good.test", "no-aaaa-dns.test", "silent-aaaa-dns.test"):
@@ -224,8 +241,8 @@ def test_no_more_are_asked_at_a_time_than_there_are_workers(lab: Lab) -> None:
     names = [f"k{number}.test" for number in range(8)]
     for name in names:
         lab.add(name, fault=Fault.SILENT)
-    plan = replace(lab.plan(*names), exchange=Exchange(deadline=timedelta(seconds=0.2)), workers=3)
-    probes = [only_address(each).probes[0] for each in crawl(plan, clock=now).keyservers]
+    plan = replace(lab.plan(*names), exchange=Exchange(deadline=timedelta(seconds=0.2)), workers=3, retries=0)
+    probes = [only_address(each).probes[0] for each in crawl(plan, clock=now, rng=Random(1)).keyservers]
     begun = [(probe.started, 1) for probe in probes]
     ended = [(probe.started + (probe.total or DEADLINE), -1) for probe in probes]
     under_way = list(itertools.accumulate(change for _, change in sorted(begun + ended)))
@@ -237,7 +254,7 @@ def test_a_slow_keyserver_does_not_hold_up_what_lies_behind_others(lab: Lab) -> 
     lab.add("a.test", peers=["b.test"])
     lab.add("b.test", peers=["c.test"])
     lab.add("c.test")
-    keyservers = by_name(lab.crawl("slow.test", "a.test"))
+    keyservers = by_name(crawl(replace(lab.plan("slow.test", "a.test"), retries=0), clock=now, rng=Random(1)))
     slow, last = (only_address(keyservers[name]).probes[0] for name in ("slow.test", "c.test"))
     assert slow.total is not None
     assert last.started < slow.started + slow.total
@@ -261,7 +278,7 @@ def test_a_keyserver_that_stops_between_two_crawls_is_refused_in_the_second(lab:
 def test_progress_ends_with_nothing_waiting(lab: Lab) -> None:
     lab.add("a.test", peers=["gone.test"])
     seen: list[Progress] = []
-    crawl(lab.plan("a.test"), clock=now, progress=seen.append)
+    crawl(lab.plan("a.test"), clock=now, rng=Random(1), observer=Telling(lambda _, progress: seen.append(progress)))
     assert seen[-1] == Progress(names=2, resolved=2, probes=3, waiting=0)
     assert len(seen) == 5
 
@@ -270,16 +287,15 @@ def test_a_crawl_that_is_stopped_ends_at_once_and_says_so(lab: Lab) -> None:
     names = [f"k{number}.test" for number in range(10)]
     for name in names:
         lab.add(name, fault=Fault.SILENT)
-    stop = threading.Event()
     plan = replace(lab.plan(*names), exchange=PATIENT, workers=4)
 
-    def stop_once_resolved(progress: Progress) -> None:
+    def stop_once_resolved(observer: Observer, progress: Progress) -> None:
         if progress.resolved == 1:
-            stop.set()
+            observer.stop.set()
 
     start = time.monotonic()
     with pytest.raises(PoolmgrError, match=r"stopped after 0 probes, with \d+ waiting"):
-        crawl(plan, clock=now, progress=stop_once_resolved, stop=stop)
+        crawl(plan, clock=now, rng=Random(1), observer=Telling(stop_once_resolved))
     assert time.monotonic() - start < PATIENT.deadline.total_seconds() / 2
 
 
@@ -287,12 +303,13 @@ def test_an_interrupt_leaves_at_once(lab: Lab) -> None:
     lab.add("a.test", fault=Fault.SILENT)
     lab.add("b.test", fault=Fault.SILENT)
 
-    def interrupt(_: Progress) -> None:
+    def interrupt(_observer: Observer, _progress: Progress) -> None:
         raise KeyboardInterrupt
 
     start = time.monotonic()
+    plan = replace(lab.plan("a.test", "b.test"), exchange=PATIENT)
     with pytest.raises(KeyboardInterrupt):
-        crawl(replace(lab.plan("a.test", "b.test"), exchange=PATIENT), clock=now, progress=interrupt)
+        crawl(plan, clock=now, rng=Random(1), observer=Telling(interrupt))
     assert time.monotonic() - start < PATIENT.deadline.total_seconds() / 2
 
 
@@ -337,6 +354,6 @@ def test_a_workers_stack_holds_the_deepest_json() -> None:
 
 def test_each_pool_is_asked_for_under_its_own_host(lab: Lab) -> None:
     a = lab.add("a.test")
-    crawl(replace(lab.plan("a.test"), hosts=(POOL, REGION)), clock=now)
+    crawl(replace(lab.plan("a.test"), hosts=(POOL, REGION)), clock=now, rng=Random(1))
     asked = [request.host.partition(":")[0] for request in a.requests if request.service is Service.HTTP]
     assert asked == ["pool.keys.test", "eu.pool.keys.test"]

@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from poolmgr.crawl.frontier import Target
+from poolmgr.crawl.place import Target
 from poolmgr.crawl.probe import Canary, Exchange, Lookup, Search, probe, questions
+from poolmgr.crawl.transport import load_trust
 from poolmgr.errors import PoolmgrError
 from poolmgr.hosts import IPAddress, parse_host
 from poolmgr.model import Ask, Endpoint, Outcome, Probe, Service, Stats
@@ -22,6 +23,7 @@ STARTED = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 EXCHANGE = Exchange(deadline=timedelta(seconds=0.5), max_bytes=256 * 1024, user_agent="poolmgr/0 (+test)")
 LIMIT = 0.5
 LOOKUP = Canary(CANARY)
+TRUST = load_trust(None)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,7 @@ def ask(
 ) -> tuple[Probe, Stats | None]:
     """Make one probe under the name of keys.test."""
     target = Target(what, Endpoint(service, address, port), parse_host("keys.test"))
-    return probe(target, questions(lookup, max_peers=10)[what], exchange=exchange, clock=lambda: STARTED)
+    return probe(target, questions(lookup, max_peers=10)[what], exchange=exchange, trust=TRUST, clock=lambda: STARTED)
 
 
 def ask_stats(mesh: Mesh, keyserver: LabKeyserver) -> Probe:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import subprocess
 from pathlib import Path
 
@@ -84,4 +85,5 @@ def test_its_exit_codes_are_all_that_there_are() -> None:
     errors = [kind for kind in vars(poolmgr.errors).values() if isinstance(kind, type)]
     codes = {kind.exit_code for kind in errors if issubclass(kind, PoolmgrError)}
     codes |= {0, EXIT_TO_DO, click.UsageError.exit_code}
-    assert {int(code) for code in re.findall(r"^\| (\d) \|", TEXT, re.MULTILINE)} == codes
+    codes |= {128 + number for number in (signal.SIGINT, signal.SIGTERM)}
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", TEXT, re.MULTILINE)} == codes

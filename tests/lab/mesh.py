@@ -9,8 +9,9 @@
         b.keys = 1000     # what a keyserver says may be changed while it runs
         mesh.stop(c)      # nobody listens there any more
 
-Each keyserver has a loopback address of its own; all have the same two ports, hkp and http. The addresses lie in a
-block that is chosen at random, and addresses whose ports are taken are passed over: meshes do not collide.
+Each keyserver has a loopback address of its own; all have the same three ports, and listen for hkps where
+they have an identity. The addresses lie in a block that is chosen at random, and addresses whose ports are taken are
+passed over: meshes do not collide.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import socket
 import struct
 import threading
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
@@ -34,9 +35,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from poolmgr.hosts import IPAddress, IPNetwork
 from poolmgr.model import Service
+from tests.lab.authority import Identity
 from tests.lab.pages import CANARY, DEFAULT_PAGE, STATS_PAGES, Dialect, Facts, armoured, index
 
-SERVICES = (Service.HKP, Service.HTTP)
 DRIP = 0.02
 """Seconds between two bytes of one that drips."""
 HUGE = 64 * 1024 * 1024
@@ -82,7 +83,11 @@ class LabKeyserver:
 
     `answers_for` are the names (lower case, no port) that it answers for, None for all: under any other Host it shows a
     web server's default page. `latency` is in seconds, before each answer. `keyring` are the fingerprints that it holds
-    of those that the lab has, and `lends` the key that it hands out for whichever it was asked for.
+    of those that the lab has, and `lends` the key that it hands out for whichever it was asked for. `failures` is how
+    many requests it resets before it answers. Its stats page is at the path `stats_path` and nowhere else, where it has
+    one. A cluster has `nodes`, each with its key count and peers, that show their page in turn. `recon_ports` and
+    `stats_paths` are what it says of some of its peers. `says` yields what it sends instead of any answer: raw bytes,
+    piece by piece; then it hangs up. `identity` is what it shows on hkps.
     """
 
     address: IPAddress
@@ -97,6 +102,13 @@ class LabKeyserver:
     lends: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     faults: Mapping[Service, Fault] = field(default_factory=dict)
+    failures: int = 0
+    stats_path: str | None = None
+    nodes: Sequence[tuple[int | None, list[str]]] = ()
+    recon_ports: Mapping[str, int] = field(default_factory=dict)
+    stats_paths: Mapping[str, str] = field(default_factory=dict)
+    says: Callable[[], Iterable[bytes]] | None = None
+    identity: Identity | None = None
     requests: list[Request] = field(default_factory=list)
 
 
@@ -113,6 +125,13 @@ class About(TypedDict, total=False):
     lends: str | None
     headers: Mapping[str, str]
     faults: Mapping[Service, Fault]
+    failures: int
+    stats_path: str | None
+    nodes: Sequence[tuple[int | None, list[str]]]
+    recon_ports: Mapping[str, int]
+    stats_paths: Mapping[str, str]
+    says: Callable[[], Iterable[bytes]] | None
+    identity: Identity | None
 
 
 class Mesh:
@@ -193,10 +212,11 @@ class Mesh:
     async def _serve(self, keyserver: LabKeyserver, listeners: Mapping[Service, socket.socket]) -> None:
         servers = self._servers.setdefault(keyserver.address, [])
         for service, listener in listeners.items():
-            if keyserver.faults.get(service) is Fault.REFUSE:
+            tls = keyserver.identity.context() if keyserver.identity and service is Service.HKPS else None
+            if keyserver.faults.get(service) is Fault.REFUSE or (service is Service.HKPS and tls is None):
                 listener.close()
             else:
-                servers.append(await asyncio.start_server(self._client(keyserver, service), sock=listener))
+                servers.append(await asyncio.start_server(self._client(keyserver, service), sock=listener, ssl=tls))
 
     async def _close(self, address: IPAddress) -> None:
         for server in self._servers.pop(address, []):
@@ -248,8 +268,8 @@ def _block() -> Iterator[IPAddress]:
 
 def _free_ports(address: IPAddress) -> dict[Service, int]:
     with contextlib.ExitStack() as opened:
-        listeners = [opened.enter_context(_listener(address, 0)) for _ in SERVICES]
-        return {service: each.getsockname()[1] for service, each in zip(SERVICES, listeners, strict=True)}
+        listeners = [opened.enter_context(_listener(address, 0)) for _ in Service]
+        return {service: each.getsockname()[1] for service, each in zip(Service, listeners, strict=True)}
 
 
 def _listener(address: IPAddress, port: int) -> socket.socket:
@@ -273,7 +293,14 @@ async def _converse(
     keyserver.requests.append(request)
     await asyncio.sleep(keyserver.latency)
     fault = keyserver.faults.get(service)
-    if fault is None:
+    if keyserver.failures > 0:
+        keyserver.failures -= 1
+        fault = Fault.RESET
+    if keyserver.says is not None:
+        for piece in keyserver.says():
+            writer.write(piece)
+            await writer.drain()
+    elif fault is None:
         writer.write(_reply(*_answer(keyserver, request), keyserver.headers))
         await writer.drain()
     else:
@@ -290,9 +317,8 @@ def _answer(keyserver: LabKeyserver, request: Request) -> tuple[str, str, str]:
     query = parse_qs(urlsplit(request.path).query)
     operation, search = (query.get(key, [""])[0] for key in ("op", "search"))
     held = sorted(keyserver.keyring)
-    if operation == "stats":
-        facts = Facts(hostname=keyserver.hostname, version=version, keys=keyserver.keys, peers=keyserver.peers)
-        return "200 OK", server, STATS_PAGES[keyserver.dialect](facts)
+    if request.path == keyserver.stats_path or (operation == "stats" and keyserver.stats_path is None):
+        return "200 OK", server, STATS_PAGES[keyserver.dialect](_facts(keyserver, version))
     if operation == "get" and keyserver.lends is not None:
         return "200 OK", server, armoured(keyserver.lends)
     if operation == "get" and search.removeprefix("0x") in held:
@@ -300,6 +326,21 @@ def _answer(keyserver: LabKeyserver, request: Request) -> tuple[str, str, str]:
     if operation == "index" and held:
         return "200 OK", server, index(held)
     return "404 Not found", server, "No results found: No keys found"
+
+
+def _facts(keyserver: LabKeyserver, version: str) -> Facts:
+    keys, peers = keyserver.keys, keyserver.peers
+    if keyserver.nodes:
+        hits = sum("stats" in request.path for request in keyserver.requests)
+        keys, peers = keyserver.nodes[(hits - 1) % len(keyserver.nodes)]
+    return Facts(
+        hostname=keyserver.hostname,
+        version=version,
+        keys=keys,
+        peers=peers,
+        recon_ports=keyserver.recon_ports,
+        stats_paths=keyserver.stats_paths,
+    )
 
 
 def _reply(status: str, server: str, body: str, headers: Mapping[str, str]) -> bytes:

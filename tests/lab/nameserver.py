@@ -17,6 +17,7 @@ import ipaddress
 import socketserver
 import struct
 import threading
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -44,10 +45,14 @@ class NameFault(enum.Enum):
 
 
 class Nameserver:
-    """The nameserver. `asked` has the (name, type) of every question in the order they came."""
+    """The nameserver. `asked` has the (name, type) of every question in the order they came.
+
+    A name that is in `later` has those addresses, instead of its `records`, whenever it is asked for a type again.
+    """
 
     def __init__(self) -> None:
         self.records: dict[str, list[str]] = {}
+        self.later: dict[str, list[str]] = {}
         self.faults: dict[str, NameFault] = {}
         self.asked: list[tuple[str, str]] = []
         self._udp, self._tcp = _bound(self)
@@ -79,6 +84,7 @@ class Nameserver:
             return None
         name = question.name.to_text(omit_final_dot=True).lower()
         rdtype = dns.rdatatype.to_text(question.rdtype)
+        is_later = name in self.later and (name, rdtype) in self.asked
         self.asked.append((name, rdtype))
         reply = dns.message.make_response(query, recursion_available=True)
         fault = self.faults.get(name)
@@ -91,7 +97,7 @@ class Nameserver:
         elif fault is NameFault.REFUSED:
             reply.set_rcode(dns.rcode.REFUSED)
         else:
-            self._fill(reply, name, rdtype)
+            _fill(reply, self.later if is_later else self.records, name, rdtype)
         try:
             return reply.to_wire(max_size=max_size)
         except dns.exception.TooBig:
@@ -99,21 +105,22 @@ class Nameserver:
             reply.flags |= dns.flags.TC
             return reply.to_wire(max_size=max_size)
 
-    def _fill(self, reply: dns.message.Message, name: str, rdtype: str) -> None:
-        for _ in range(MAX_CHAIN):
-            values = self.records.get(name)
-            if values is None:
-                reply.set_rcode(dns.rcode.NXDOMAIN)
-                return
-            owner = dns.name.from_text(name)
-            if len(values) == 1 and not _is_address(values[0]):
-                reply.answer.append(dns.rrset.from_text(owner, TTL, "IN", "CNAME", values[0].rstrip(".") + "."))
-                name = values[0].rstrip(".").lower()
-                continue
-            wanted = [value for value in values if (":" in value) == (rdtype == "AAAA")]
-            if wanted:
-                reply.answer.append(dns.rrset.from_text(owner, TTL, "IN", rdtype, *wanted))
+
+def _fill(reply: dns.message.Message, records: Mapping[str, list[str]], name: str, rdtype: str) -> None:
+    for _ in range(MAX_CHAIN):
+        values = records.get(name)
+        if values is None:
+            reply.set_rcode(dns.rcode.NXDOMAIN)
             return
+        owner = dns.name.from_text(name)
+        if len(values) == 1 and not _is_address(values[0]):
+            reply.answer.append(dns.rrset.from_text(owner, TTL, "IN", "CNAME", values[0].rstrip(".") + "."))
+            name = values[0].rstrip(".").lower()
+            continue
+        wanted = [value for value in values if (":" in value) == (rdtype == "AAAA")]
+        if wanted:
+            reply.answer.append(dns.rrset.from_text(owner, TTL, "IN", rdtype, *wanted))
+        return
 
 
 def _is_address(text: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _KEYS = Path(__file__).resolve().parent.parent / "data" / "keys"
@@ -24,20 +24,30 @@ def armoured(fingerprint: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What a stats page says. `keys` is None before the first count; `peers` are hosts, recon port 11370 each."""
+    """What a stats page says. `keys` is None before the first count.
+
+    `peers` are hosts. `recon_ports` has those of them that gossip elsewhere than at 11370, and `stats_paths` where the
+    stats page of some is; only Hockeypuck's JSON tells that.
+    """
 
     hostname: str
     version: str
     keys: int | None
     peers: Sequence[str]
     taken_at: str = "2026-11-23 03:00:39"
+    recon_ports: Mapping[str, int] = field(default_factory=dict)
+    stats_paths: Mapping[str, str] = field(default_factory=dict)
+
+    def recon(self, peer: str) -> int:
+        """Return the recon port of `peer`."""
+        return self.recon_ports.get(peer, 11370)
 
 
 def sks(facts: Facts) -> str:
     """Return the page of SKS 1.1.4 to 1.1.6+."""
     count = "" if facts.keys is None else f"<h2>Statistics</h2><p>Total number of keys: {facts.keys}</p>\n"
     title = "Stats not calculated yet" if facts.keys is None else f"Taken at {facts.taken_at} UTC"
-    peers = "".join(f"<tr><td>{peer} 11370</td></tr>\n" for peer in facts.peers)
+    peers = "".join(f"<tr><td>{peer} {facts.recon(peer)}</td></tr>\n" for peer in facts.peers)
     return f"""<?xml version="1.0" encoding="utf-8"?>
 <html xmlns="http://www.w3.org/1999/xhtml">
 <head><title>SKS OpenPGP Keyserver statistics&nbsp;|&nbsp;{title}</title></head>
@@ -105,7 +115,12 @@ def hockeypuck_json(facts: Facts) -> str:
         "reconAddr": ":11370",
         "software": "Hockeypuck",
         "peers": [
-            {"Name": f"peer{number}", "httpAddr": _with_port(peer, 11371), "reconAddr": _with_port(peer, 11370)}
+            {
+                "Name": f"peer{number}",
+                "httpAddr": _with_port(peer, 11371),
+                "reconAddr": _with_port(peer, facts.recon(peer)),
+                "statsPath": facts.stats_paths.get(peer, "/pks/lookup?op=stats"),
+            }
             for number, peer in enumerate(facts.peers)
         ]
         or None,

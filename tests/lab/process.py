@@ -11,7 +11,7 @@ import subprocess
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -69,7 +69,7 @@ def unused_address(*ports: int) -> IPv4Address:
     raise LabError(f"no loopback address has the ports {ports} free: something listens there on all addresses")
 
 
-def unused_port(address: IPv4Address) -> int:
+def unused_port(address: IPv4Address | IPv6Address) -> int:
     """Return a port that is free for UDP and TCP on `address`.
 
     It is drawn by lot below the ports that the kernel gives to outgoing connections, so that none takes it before the
@@ -82,9 +82,10 @@ def unused_port(address: IPv4Address) -> int:
     raise LabError(f"no port is free on {address}")
 
 
-def _is_free(address: IPv4Address, port: int) -> bool:
+def _is_free(address: IPv4Address | IPv6Address, port: int) -> bool:
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-        with socket.socket(socket.AF_INET, kind) as probe:
+        with socket.socket(family, kind) as probe:
             try:
                 probe.bind((str(address), port))
             except OSError:

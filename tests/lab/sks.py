@@ -18,7 +18,7 @@ _CONF = """
 hostname: {hostname}
 nodename: {hostname}
 hkp_address: {address}
-hkp_port: 11371
+hkp_port: {port}
 recon_address: {address}
 recon_port: 11370
 server_contact: 0x1455854896B25036
@@ -76,18 +76,19 @@ class Sks(Running):
         hostname: str,
         keys: Sequence[bytes],
         *,
+        port: int = HKP_PORT,
         peers: Sequence[str] = (),
         gossips: bool = False,
     ) -> None:
         self.folder = folder
         self.address = address
-        self.port = HKP_PORT
+        self.port = port
         self.hostname = hostname
         self._socket = folder / "var/run/sks/db_com_sock"
         for part in ("etc/sks", "var/lib/sks/www", "var/lib/sks/dump", "var/log/sks", "var/run/sks"):
             (folder / part).mkdir(parents=True)
         (folder / "var/spool/sks/messages").mkdir(parents=True)
-        (folder / "etc/sks/sksconf").write_text(_CONF.format(hostname=hostname, address=address))
+        (folder / "etc/sks/sksconf").write_text(_CONF.format(hostname=hostname, address=address, port=port))
         (folder / "etc/sks/membership").write_text("".join(f"{peer} {RECON_PORT}\n" for peer in peers))
         keyring = folder / "keys.pgp"
         keyring.write_bytes(b"".join(keys))

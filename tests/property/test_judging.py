@@ -119,7 +119,7 @@ def test_no_plan_publishes_below_the_floor_or_removes_more_than_allowed(
         origin=ORIGIN,
         published=published,
         desired=whole_zone(zone(), pool_records(selection, [of]), (), ORIGIN),
-        limits=limits_of([of]),
+        limits=limits_of([of], {}),
         serial=1,
         next_serial=2,
         provenance="a test",

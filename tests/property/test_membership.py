@@ -17,11 +17,11 @@ COMMENTS = st.text(st.characters(exclude_characters="\n", exclude_categories=["C
 def test_any_text_is_peers_or_refused_with_a_line_for_each_problem(text: str) -> None:
     problems = ""
     try:
-        parse_membership(text)
+        parse_membership(text, "membership")
     except ParseError as error:
         problems = str(error)
     assert problems.isascii()
-    assert all(line.startswith("line ") for line in problems.splitlines())
+    assert all(line.startswith("membership:") for line in problems.splitlines())
 
 
 @given(st.lists(st.tuples(PEERS, BLANKS, COMMENTS)))
@@ -32,4 +32,4 @@ def test_peers_are_read_back_whatever_blanks_and_comments_surround_them(
         f"{blanks}{host_text(peer.host)}{blanks}{peer.recon_port}{blanks}#{comment}\n\n"
         for peer, blanks, comment in lines
     )
-    assert parse_membership(text) == tuple(peer for peer, _, _ in lines)
+    assert parse_membership(text, "membership") == tuple(peer for peer, _, _ in lines)

@@ -18,14 +18,16 @@ from poolmgr.config.document import MAX_BYTES, parse_document
 from poolmgr.config.fields import HOST, NETWORK, OVERRIDE, SOCKET, Scalar, duration, duration_text, size, size_text
 from poolmgr.config.rules import broken_rules
 from poolmgr.config.schema import validate
+from poolmgr.crawl.blindness import SelfCheck
 from poolmgr.crawl.frontier import Bounds
+from poolmgr.crawl.politeness import Politeness
 from poolmgr.crawl.probe import Canary, Exchange, Search
 from poolmgr.crawl.resolve import Nameservers
 from poolmgr.crawl.spider import Crawl
 from poolmgr.errors import ConfigError, ParseError
 from poolmgr.hosts import parse_host
 from poolmgr.judge.verdict import Policy
-from poolmgr.model import Family, Overrides, Pool, Service
+from poolmgr.model import Family, Overrides, Pool, Service, Vhost
 from poolmgr.publish.rfc2136 import Primary
 from poolmgr.publish.tsig import KeyFile, SecretFile, SecretInEnvironment
 from poolmgr.publish.zonefile import Checker, Verify, ZoneFile
@@ -199,6 +201,8 @@ def test_a_minimal_file_has_the_defaults_of_the_stages(write: Write) -> None:
             exchange=Exchange(user_agent=f"poolmgr/{__version__}"),
         ),
         membership=None,
+        forget_after=timedelta(days=30),
+        self_check=SelfCheck(targets=dict.fromkeys(Family, ())),
         policy=Policy(),
         pools=(
             Pool(
@@ -230,21 +234,29 @@ crawl:
   max_peers: 3
   max_addresses: 4
   workers: 5
+  retries: 0
+  samples: 3
+  politeness: {in_flight: 6, per_crawl: 7}
+  forget_after: 8d
+  ca_file: roots.pem
   contact: admin@example.org
   allow_networks: [127.0.0.0/8, "::1"]
   ports: {hkp: 1, http: 2, hkps: 3}
+  self_check: {ipv4: [127.0.0.1, "127.0.0.1:80"], ipv6: ["[::1]:22"], name: up.example.org}
 policy:
   minimum_versions: {hockeypuck: "2.2"}
   max_keys_behind: 6
   max_keys_ahead: 7
   min_cohort: 8
+  certificate_warning: 9d
   exclude: [bad.example.org, 192.0.2.66, "2001:db8:bad::/48"]
   include_only: [good.example.org]
 pools:
   - name: example.org
     host: keys.example.org
     families: [ipv6]
-    services: [hkp, http]
+    services: [hkp, http, hkps]
+    vhost: either
     minimum_versions: {hockeypuck: "2.3"}
     exclude: [192.0.2.0/24]
     include_only: ["2001:db8::/32"]
@@ -274,6 +286,7 @@ publish:
         seeds=tuple(map(parse_host, ("a.example.org", "192.0.2.1", "2001:db8::1"))),
         lookup=Canary("0123456789ABCDEF0123456789ABCDEF01234567"),
         hosts=(name("keys.example.org"),),
+        services=(Service.HKP, Service.HTTP, Service.HKPS),
         bounds=Bounds(max_depth=1, max_keyservers=2, max_peers=3, max_addresses=4, allow_networks=networks),
         exchange=Exchange(
             deadline=timedelta(seconds=90),
@@ -286,12 +299,23 @@ publish:
         ),
         ports={Service.HKP: 1, Service.HTTP: 2, Service.HKPS: 3},
         workers=5,
+        own_name=True,
+        retries=0,
+        samples=3,
+        politeness=Politeness(in_flight=6, per_crawl=7),
+        ca_file=folder / "roots.pem",
+    )
+    assert config.forget_after == timedelta(days=8)
+    assert config.self_check == SelfCheck(
+        targets={Family.IPV4: ((loopback4, 443), (loopback4, 80)), Family.IPV6: ((loopback6, 22),)},
+        name=name("up.example.org"),
     )
     assert config.policy == Policy(
         minimum_versions={"hockeypuck": Version.parse("2.2")},
         max_keys_behind=6,
         max_keys_ahead=7,
         min_cohort=8,
+        certificate_warning=timedelta(days=9),
         exclude=Overrides(
             names=frozenset({name("bad.example.org")}),
             networks=(ipaddress.ip_network("192.0.2.66/32"), ipaddress.ip_network("2001:db8:bad::/48")),
@@ -302,7 +326,8 @@ publish:
         name=name("example.org"),
         host=name("keys.example.org"),
         families=frozenset({Family.IPV6}),
-        services=frozenset({Service.HKP, Service.HTTP}),
+        services=frozenset(Service),
+        vhost=Vhost.EITHER,
         minimum_versions={"hockeypuck": Version.parse("2.3")},
         exclude=Overrides(networks=(ipaddress.ip_network("192.0.2.0/24"),)),
         include_only=Overrides(networks=(ipaddress.ip_network("2001:db8::/32"),)),

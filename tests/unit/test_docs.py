@@ -19,6 +19,9 @@ PAGES = sorted([reference.README, *(reference.ROOT / "docs").glob("*.md")])
 
 FIELDS = re.compile(r"^\| (`[^|]*) \|", re.MULTILINE)
 
+NOT_OF_THE_FORMAT = {"services", "blind", "snapshot"}
+"""Objects whose keys are services, families, and fields of a format of its own."""
+
 
 @pytest.mark.parametrize(
     ("page", "parts"),
@@ -65,11 +68,11 @@ def test_the_range_of_a_number_is_told(place: tuple[str | int, ...], low: int, h
 
 
 def keys_of(value: object) -> Iterator[str]:
-    """Yield the keys of every object in `value`; those of services are services, and not the format's."""
+    """Yield the keys of every object in `value`, those apart that are not the format's own but values."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield key
-            if key != "services":
+            if key not in NOT_OF_THE_FORMAT:
                 yield from keys_of(inner)
     elif isinstance(value, list):
         for inner in value:

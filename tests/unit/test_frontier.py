@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
+from dataclasses import replace
 
 import dns.name
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from poolmgr.crawl.frontier import Bounds, Resolve
 from poolmgr.hosts import host_text
 from poolmgr.model import Ask, Endpoint, Outcome, Service
-from tests.lab.paper import STARTED, Paper, crawl_paper, page
+from tests.lab.paper import STARTED, SURVEY, Paper, crawl_paper, page
 
 POOL = dns.name.from_text("pool.keys.test.")
 REGION = dns.name.from_text("eu.pool.keys.test.")
@@ -94,7 +95,7 @@ def test_good_stats_are_followed_by_a_lookup_on_each_service_under_each_pool_nam
 
 
 def test_an_endpoint_never_has_two_exchanges_at_a_time() -> None:
-    crawled = crawl_paper(chain(1), "k0.test", hosts=(POOL, REGION), services=(Service.HKP,))
+    crawled = crawl_paper(chain(1), "k0.test", hosts=(POOL, REGION), survey=replace(SURVEY, services=(Service.HKP,)))
     asked = [host_text(target.host) for target in crawled.targets(Ask.LOOKUP)]
     assert asked == ["pool.keys.test", "eu.pool.keys.test"]
 
@@ -222,5 +223,5 @@ def test_a_chain_of_ten_thousand_pages_is_followed_without_recursion() -> None:
         },
     )
     bounds = Bounds(max_depth=length, max_keyservers=length + 1)
-    crawled = crawl_paper(paper, "9.0.0.0", bounds=bounds, services=())
+    crawled = crawl_paper(paper, "9.0.0.0", bounds=bounds, survey=replace(SURVEY, services=()))
     assert crawled.snapshot.keyservers[-1].depth == length

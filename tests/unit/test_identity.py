@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import ipaddress
+from datetime import UTC, datetime, timedelta
 
 import dns.name
 
-from poolmgr.crawl.identity import UNLISTED, Found, Place, keyservers
+from poolmgr.crawl.identity import keyservers
+from poolmgr.crawl.place import UNLISTED, Found, Place
 from poolmgr.hosts import Host, IPAddress, host_text, parse_host
-from poolmgr.model import Keyserver
+from poolmgr.model import Keyserver, Peer
 
+STARTED = datetime(2026, 11, 23, 12, tzinfo=UTC)
+BEFORE = STARTED - timedelta(days=3)
 ONE, TWO = ipaddress.ip_address("9.0.0.1"), ipaddress.ip_address("9.0.0.2")
 
 
@@ -16,37 +20,46 @@ def hosts(**depths: int) -> dict[Host, Found]:
     return {parse_host(f"{name}.test"): Found(depth, (ONE,)) for name, depth in depths.items()}
 
 
+def at(
+    address: IPAddress, depth: int = 0, *, told: dns.name.Name | None = None, peers: tuple[str, ...] = ()
+) -> tuple[IPAddress, Place]:
+    """Return an address and what is known of it."""
+    listed = tuple(Peer(parse_host(peer)) for peer in peers)
+    return address, Place(address, address, depth, told=told, peers=listed)
+
+
 def owners(found: dict[Host, Found], *places: tuple[IPAddress, Place]) -> dict[str, list[str]]:
     """Return the canonical names and their addresses."""
     return {
-        host_text(each.name): [str(at.address) for at in each.addresses] for each in keyservers(found, dict(places))
+        host_text(each.name): [str(measured.address) for measured in each.addresses]
+        for each in keyservers(found, dict(places), STARTED)
     }
 
 
 def test_of_names_that_lead_to_one_address_the_nearest_to_a_seed_owns_it() -> None:
-    assert owners(hosts(a=2, b=1), (ONE, Place(1))) == {"b.test": ["9.0.0.1"]}
+    assert owners(hosts(a=2, b=1), at(ONE, 1)) == {"b.test": ["9.0.0.1"]}
 
 
 def test_of_names_at_one_distance_the_first_in_dns_order_owns_it() -> None:
-    assert owners(hosts(b=1, a=1), (ONE, Place(1))) == {"a.test": ["9.0.0.1"]}
+    assert owners(hosts(b=1, a=1), at(ONE, 1)) == {"a.test": ["9.0.0.1"]}
 
 
 def test_a_literal_owns_its_address_only_where_no_name_does() -> None:
     literal: dict[Host, Found] = {ONE: Found(0, (ONE,))}
-    assert owners(literal, (ONE, Place(0))) == {"9.0.0.1": ["9.0.0.1"]}
-    (keyserver,) = keyservers(literal | hosts(a=3), {ONE: Place(0)})
+    assert owners(literal, at(ONE, 0)) == {"9.0.0.1": ["9.0.0.1"]}
+    (keyserver,) = keyservers(literal | hosts(a=3), dict([at(ONE)]), STARTED)
     assert (host_text(keyserver.name), keyserver.aliases, keyserver.depth) == ("a.test", (ONE,), 0)
 
 
 def test_the_told_name_owns_the_address_before_a_nearer_one() -> None:
-    place = Place(0, told=dns.name.from_text("z.test."))
-    assert owners(hosts(a=0, z=5), (ONE, place)) == {"z.test": ["9.0.0.1"]}
+    place = at(ONE, told=dns.name.from_text("z.test."))
+    assert owners(hosts(a=0, z=5), place) == {"z.test": ["9.0.0.1"]}
 
 
 def test_the_told_name_does_not_own_an_address_that_it_does_not_lead_to() -> None:
     told = dns.name.from_text("z.test.")
     found: dict[Host, Found] = {**hosts(a=0), told: Found(0, (TWO,))}
-    places = (ONE, Place(0, told=told)), (TWO, Place(0))
+    places = at(ONE, 0, told=told), at(TWO, 0)
     assert owners(found, *places) == {"a.test": ["9.0.0.1"], "z.test": ["9.0.0.2"]}
 
 
@@ -56,17 +69,18 @@ def test_a_name_that_leads_to_addresses_of_several_is_an_alias_of_each() -> None
         parse_host("b.test"): Found(0, (TWO,)),
         parse_host("robin.test"): Found(1, (ONE, TWO)),
     }
-    aliases = [keyserver.aliases for keyserver in keyservers(found, {ONE: Place(0), TWO: Place(0)})]
+    aliases = [keyserver.aliases for keyserver in keyservers(found, dict([at(ONE), at(TWO)]), STARTED)]
     assert aliases == [(parse_host("robin.test"),), (parse_host("robin.test"),)]
 
 
 def test_a_name_without_an_address_is_a_keyserver_with_its_problem() -> None:
     name = parse_host("gone.test")
-    assert keyservers({name: Found(2, problem="NXDOMAIN")}, {}) == (Keyserver(name=name, depth=2, problem="NXDOMAIN"),)
+    (keyserver,) = keyservers({name: Found(2, problem="NXDOMAIN")}, {}, STARTED)
+    assert keyserver == Keyserver(name=name, depth=2, listed=STARTED, problem="NXDOMAIN")
 
 
 def test_a_name_that_nobody_lists_is_left_out() -> None:
-    assert keyservers({parse_host("told.test"): Found(UNLISTED, problem="NXDOMAIN")}, {}) == ()
+    assert keyservers({parse_host("told.test"): Found(UNLISTED, problem="NXDOMAIN")}, {}, STARTED) == ()
 
 
 def test_keyservers_come_in_the_order_of_their_names() -> None:
@@ -76,5 +90,45 @@ def test_keyservers_come_in_the_order_of_their_names() -> None:
         parse_host("a.b.test"): Found(0, problem="x"),
         parse_host("a.test"): Found(0, problem="x"),
     }
-    names = [host_text(each.name) for each in keyservers(found, {TWO: Place(0)})]
+    names = [host_text(each.name) for each in keyservers(found, dict([at(TWO)]), STARTED)]
     assert names == ["a.test", "b.test", "a.b.test", "9.0.0.2"]
+
+
+def listing(found: dict[Host, Found], *places: tuple[IPAddress, Place]) -> dict[str, list[str]]:
+    """Return the canonical names and the peers of each."""
+    return {
+        host_text(each.name): [host_text(peer) for peer in each.peers]
+        for each in keyservers(found, dict(places), STARTED)
+    }
+
+
+def test_peers_are_told_by_their_canonical_names_and_once() -> None:
+    found: dict[Host, Found] = {
+        parse_host("a.test"): Found(0, (ONE,)),
+        parse_host("b.test"): Found(0, (TWO,)),
+        parse_host("z.test"): Found(1, (TWO,)),
+        parse_host("gone.test"): Found(1, problem="NXDOMAIN"),
+    }
+    page = ("gone.test", "z.test", "9.0.0.2", "b.test", "a.test", "9.0.0.1", "elsewhere.test")
+    peers = listing(found, at(ONE, peers=page), at(TWO, peers=("a.test",)))
+    assert peers == {"a.test": ["b.test", "gone.test"], "b.test": ["a.test"], "gone.test": []}
+
+
+def test_one_that_only_earlier_crawls_knew_has_no_depth_and_was_listed_then() -> None:
+    found: dict[Host, Found] = {
+        parse_host("a.test"): Found(0, (ONE,)),
+        parse_host("old.test"): Found(known=BEFORE, problem="NXDOMAIN"),
+    }
+    old = keyservers(found, dict([at(ONE)]), STARTED)[1]
+    assert (host_text(old.name), old.depth, old.listed, old.problem) == ("old.test", None, BEFORE, "NXDOMAIN")
+
+
+def test_one_that_some_page_lists_was_listed_now_though_no_seed_leads_there() -> None:
+    found: dict[Host, Found] = {
+        parse_host("a.test"): Found(known=BEFORE, addresses=(ONE,)),
+        parse_host("b.test"): Found(known=BEFORE, addresses=(TWO,)),
+    }
+    places = dict([at(ONE, UNLISTED, peers=("b.test", "a.test")), at(TWO, UNLISTED)])
+    a, b = keyservers(found, places, STARTED)
+    assert (a.depth, a.listed) == (None, BEFORE)
+    assert (b.depth, b.listed) == (None, STARTED)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import dns.rdatatype
 import pytest
 
@@ -18,12 +20,14 @@ def addresses(count: int, *, first: int = 1, ttl: int = 300) -> str:
     return "".join(f"pool {ttl} IN A 198.51.100.{number}\n" for number in range(first, first + count))
 
 
-def planned(published: Records, desired: Records, of: Pool | None = None) -> Plan:
+def planned(
+    published: Records, desired: Records, of: Pool | None = None, blind: Mapping[Family, str] | None = None
+) -> Plan:
     return make_plan(
         origin=ORIGIN,
         published=published,
         desired=desired,
-        limits={} if of is None else limits_of([of]),
+        limits={} if of is None else limits_of([of], blind or {}),
         serial=soa_serial(published, ORIGIN),
         next_serial=42,
         provenance="a test",
@@ -136,4 +140,31 @@ def test_a_held_plan_is_refused_with_every_sentence() -> None:
 
 
 def test_limits_are_for_the_families_that_the_pool_promises() -> None:
-    assert set(limits_of([pool(families=frozenset({Family.IPV4}))])) == {A}
+    assert set(limits_of([pool(families=frozenset({Family.IPV4}))], {})) == {A}
+
+
+BLIND = {Family.IPV4: "2 of 2 targets were out of reach"}
+
+
+def test_no_rrset_of_a_blind_family_changes_and_the_other_familys_do() -> None:
+    published = zone(addresses(3) + "pool AAAA 2001:db8::1\n")
+    desired = zone(addresses(4) + "pool AAAA 2001:db8::2\n")
+    plan = planned(published, desired, pool(), BLIND)
+    (held,) = plan.held
+    assert held.sentence == (
+        "pool.example.org A would change, but the crawl was blind for ipv4: 2 of 2 targets were out of reach; "
+        "the 3 published stay"
+    )
+    assert [change.key for change in plan.changes] == [AAAA]
+    assert plan.records[A] == published[A]
+
+
+def test_a_blind_family_that_would_not_change_is_not_held() -> None:
+    assert planned(zone(addresses(3)), zone(addresses(3)), pool(), BLIND).refusal is None
+    assert planned(zone(), zone(), pool(), BLIND).refusal is None
+
+
+def test_a_zone_is_not_born_blind() -> None:
+    plan = planned({}, zone(addresses(3)), pool(families=frozenset({Family.IPV4})), BLIND)
+    assert (plan.changes, plan.records) == ((), {})
+    assert "nothing is published" in str(plan.refusal)

@@ -3,17 +3,19 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from rich.console import Console
 
 from poolmgr.judge.selection import select
 from poolmgr.judge.verdict import Policy, judge
-from poolmgr.model import Keyserver, Outcome, Service
+from poolmgr.model import Certificate, Keyserver, Outcome, Service
 from poolmgr.report import rows, table
 from poolmgr.report.escape import csv_cell, printable
 from poolmgr.report.rows import Row
-from tests.build import keyserver, mesh, pool, snapshot
+from tests.build import NOW, keyserver, mesh, pool, probe, snapshot
 
 HOSTILE = "\x1b[31m\u202eks\n<script>\t[bold]x[/bold]"
 
@@ -94,6 +96,27 @@ def test_hostile_text_reaches_neither_terminal_nor_csv_unescaped() -> None:
     cells = [cell for line in csv.reader(io.StringIO(rows.to_csv(report))) for cell in line]
     assert not any("\x1b" in cell or "\n" in cell or "\t" in cell for cell in cells)
     assert "'=cmd()" in cells
+
+
+def test_a_warning_is_in_every_report_beside_the_verdict() -> None:
+    (one,) = mesh(1)
+    (address,) = one.addresses
+    certificate = Certificate("Lab CA", NOW + timedelta(days=3))
+    shown = probe(str(address.address), service=Service.HKPS, certificate=certificate)
+    one = replace(one, addresses=(replace(address, probes=(*address.probes, shown)),))
+    report = reported([one, *mesh(4, first=2)], services=frozenset(Service))
+    sentence = "its certificate for pool.example.org ends in 3 days, on 2026-11-26"
+    document = json.loads(rows.to_json(snapshot([one]), report))["pools"][0]["addresses"][0]
+    assert [(each["code"], each["measured"], each["sentence"]) for each in document["warnings"]] == [
+        ("certificate", "3 days", sentence)
+    ]
+    assert (document["state"], document["reasons"]) == ("member", [])
+    first = next(csv.DictReader(io.StringIO(rows.to_csv(report))))
+    assert (first["warnings"], first["reasons"]) == (sentence, "")
+    console = Console(file=io.StringIO(), width=200)
+    console.print(table.to_table("pool.example.org", report[:1]))
+    assert f"warning: {sentence}" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert table.to_plain("pool.example.org", report[:1]).splitlines()[-1].endswith(f"  warning: {sentence}")
 
 
 def on_terminal(report: tuple[Row, ...], width: int) -> list[str]:

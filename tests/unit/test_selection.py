@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 
 from poolmgr.hosts import IPAddress
 from poolmgr.judge.selection import Members, select
 from poolmgr.judge.verdict import Policy, judge
-from poolmgr.model import Family, Pool, ReasonCode, Selection, State
+from poolmgr.model import Family, Pool, Reason, ReasonCode, Selection, State
 from tests.build import POOL, keyserver, mesh, pool, snapshot
 
 
@@ -69,3 +70,12 @@ def test_each_family_has_its_own_cap() -> None:
     of = pool(max_records=3)
     chosen = select(judge(snapshot(both), Policy(), [of]).verdicts, [of], {})
     assert (len(members(chosen)), len(members(chosen, Family.IPV6))) == (3, 3)
+
+
+def test_warnings_stay_with_members_and_with_those_over_the_cap() -> None:
+    of = pool(max_records=1)
+    warning = Reason(ReasonCode.CERTIFICATE, "3 days", "more than 14 days", "its certificate ends soon")
+    verdicts = [replace(verdict, warnings=(warning,)) for verdict in judge(snapshot(mesh(2)), Policy(), [of]).verdicts]
+    chosen = select(verdicts, [of], {}).verdicts
+    assert {verdict.state for verdict in chosen} == {State.MEMBER, State.ELIGIBLE}
+    assert [verdict.warnings for verdict in chosen] == [(warning,), (warning,)]

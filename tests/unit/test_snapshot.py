@@ -8,7 +8,7 @@ import pytest
 
 from poolmgr.errors import ParseError
 from poolmgr.hosts import parse_host
-from poolmgr.model import Peer, Stats
+from poolmgr.model import Certificate, Family, Peer, Stats
 from poolmgr.report.snapshot import from_json, to_json
 from tests.build import NOW, keyserver, mesh, snapshot
 
@@ -20,7 +20,7 @@ FULL = Stats(
     contact="0xABC",
     keys=7,
     taken_at=NOW,
-    peers=(Peer(parse_host("2001:db8::1"), 11370), Peer(parse_host("b\u00fccher.example.net"))),
+    peers=(Peer(parse_host("2001:db8::1"), 11370, "/stats?a"), Peer(parse_host("b\u00fccher.example.net"))),
     rejected_peers=3,
     mailsync=("a@example.net",),
 )
@@ -37,13 +37,20 @@ def test_a_snapshot_round_trips() -> None:
         first_byte=timedelta(seconds=9.999999),
         server="sks_www/1.1.6",
         via="1.1 ks",
+        certificate=Certificate("CN=\x1b", NOW + timedelta(days=3)),
+        attempts=2,
     )
     rich = replace(
         one,
         aliases=(parse_host("alias.example.net"), parse_host("203.0.113.1")),
-        addresses=(replace(address, stats=FULL, probes=(probe,)), one.addresses[1]),
+        listed=NOW - timedelta(seconds=9.5),
+        peers=(parse_host("gone.example.net"), parse_host("203.0.113.9")),
+        addresses=(replace(address, stats=FULL, probes=(probe,), spread=3), one.addresses[1]),
     )
-    crawl = replace(snapshot([rich, keyserver("gone.example.net"), *mesh(2)]), cut_short=("at 4 keyservers",))
+    gone = replace(keyserver("gone.example.net"), depth=None, listed=NOW - timedelta(days=9))
+    crawl = replace(
+        snapshot([rich, gone, *mesh(2)]), cut_short=("at 4 keyservers",), blind={Family.IPV6: "nothing answers"}
+    )
     assert from_json(to_json(crawl)) == crawl
     assert to_json(crawl).isascii()
 
@@ -67,9 +74,15 @@ def test_anything_else_is_a_parse_error(text: str | bytes) -> None:
         from_json(text)
 
 
-@pytest.mark.parametrize("field", ["name", "depth"])
-def test_a_missing_field_is_a_parse_error(field: str) -> None:
+def test_a_missing_field_is_a_parse_error() -> None:
     document = json.loads(to_json(snapshot(mesh(1))))
-    del document["keyservers"][0][field]
-    with pytest.raises(ParseError, match=field):
+    del document["keyservers"][0]["name"]
+    with pytest.raises(ParseError, match="name"):
         from_json(json.dumps(document))
+
+
+def test_a_keyserver_without_the_time_of_its_listing_was_listed_when_the_crawl_started() -> None:
+    document = json.loads(to_json(snapshot(mesh(1))))
+    del document["keyservers"][0]["listed"]
+    crawl = from_json(json.dumps(document))
+    assert crawl.keyservers[0].listed == crawl.started

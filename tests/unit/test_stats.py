@@ -198,7 +198,30 @@ def test_peers_beyond_the_limit_are_counted_and_not_kept() -> None:
 def test_json_and_html_peers_of_hockeypuck_are_limited_too() -> None:
     for name in ("v2.2.4-stats.http", "v2.2.4-stats_mr.http"):
         said = parse_stats(captured(f"hockeypuck/{name}"), max_peers=1)
-        assert (said.peers, said.rejected_peers) == ((peer("127.0.0.11"),), 1)
+        assert ([each.host for each in said.peers], said.rejected_peers) == ([parse_host("127.0.0.11")], 1)
+
+
+@pytest.mark.parametrize(
+    ("told", "path"),
+    [
+        ("/", "/"),
+        ("/pks/lookup?op=stats", "/pks/lookup?op=stats"),
+        ("/" + "x" * (MAX_TEXT - 1), "/" + "x" * (MAX_TEXT - 1)),
+        ("", None),
+        ("pks/stats", None),
+        ("http://127.0.0.1/", None),
+        ("/pks/stats HTTP/1.1\r\nHost: a", None),
+        ("/\0", None),
+        ("/\N{SNOWMAN}", None),
+        (None, None),
+        (7, None),
+    ],
+)
+def test_a_peers_stats_path_is_believed_where_it_is_a_short_path_in_printable_ascii(
+    told: object, path: str | None
+) -> None:
+    said = hockeypuck(peers=[{"reconAddr": "a.test:11370", "statsPath": told}])
+    assert said.peers == (Peer(parse_host("a.test"), 11370, path),)
 
 
 def test_a_hockeypuck_row_that_is_cut_off_in_its_recon_address_is_malformed() -> None:

@@ -21,8 +21,8 @@ def written(name: str) -> Stats:
     return parse_stats((DATA / "written" / name).read_bytes(), max_peers=100)
 
 
-def peer(host: str, recon_port: int | None = 11370) -> Peer:
-    return Peer(parse_host(host), recon_port)
+def peer(host: str, recon_port: int | None = 11370, path: str | None = None) -> Peer:
+    return Peer(parse_host(host), recon_port, path)
 
 
 def test_a_real_sks_page_is_read_whole() -> None:
@@ -82,8 +82,14 @@ def test_every_other_real_sks_page_is_read(name: str, peers: int, keys: int | No
     assert (said.software, said.version, len(said.peers), said.keys) == ("SKS", "1.1.6+", peers, keys)
 
 
-@pytest.mark.parametrize("name", ["v2.2.4-stats.http", "v2.2.4-stats_json.http", "v2.2.4-stats_mr.http"])
-def test_a_real_hockeypuck_says_the_same_in_html_and_json(name: str) -> None:
+STATS_PATH = "/pks/lookup?op=stats"
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [("v2.2.4-stats.http", None), ("v2.2.4-stats_json.http", STATS_PATH), ("v2.2.4-stats_mr.http", STATS_PATH)],
+)
+def test_a_real_hockeypuck_says_the_same_in_html_and_json_but_for_the_paths(name: str, path: str | None) -> None:
     assert parse_stats(captured(f"hockeypuck/{name}"), max_peers=100) == Stats(
         software="Hockeypuck",
         version="2.2.4",
@@ -92,7 +98,7 @@ def test_a_real_hockeypuck_says_the_same_in_html_and_json(name: str) -> None:
         contact="0x1455854896B25036",
         keys=4,
         taken_at=datetime(2026, 11, 23, 11, 30, 36, tzinfo=UTC),
-        peers=(peer("127.0.0.11"), peer("127.0.0.2")),
+        peers=(peer("127.0.0.11", path=path), peer("127.0.0.2", path=path)),
     )
 
 
@@ -221,5 +227,5 @@ def test_hockeypuck_2_4_json() -> None:
         contact="0x1455854896B25036",
         keys=5300000,
         taken_at=datetime(2026, 11, 23, 11, 30, 36, tzinfo=UTC),
-        peers=(peer("2001:db8::6"),),
+        peers=(peer("2001:db8::6", path=STATS_PATH),),
     )

@@ -3,6 +3,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import sqlite3
+import zlib
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from poolmgr.errors import StoreError
 from poolmgr.model import Family
+from poolmgr.report.snapshot import to_json
 from poolmgr.store.database import FILE, MIGRATIONS, Publication, open_store, read_store
 from tests.build import NOW, POOL, mesh, snapshot
 
@@ -37,6 +39,29 @@ def test_the_newest_crawl_comes_back_as_it_was(tmp_path: Path) -> None:
     assert reader is not None
     with reader:
         assert reader.load_crawl() == snapshot(mesh(3))
+
+
+def test_the_newest_crawl_that_saw_a_family_comes_back_too(tmp_path: Path) -> None:
+    seeing, blind = snapshot(mesh(2)), replace(snapshot(mesh(3)), blind={Family.IPV6: "no way out"})
+    with open_store(tmp_path) as store:
+        store.save_crawl(blind, keep=KEEP)
+        assert store.load_crawl(seeing=Family.IPV6) is None
+        store.save_crawl(seeing, keep=KEEP)
+        store.save_crawl(blind, keep=KEEP)
+        assert store.load_crawl(seeing=Family.IPV6) == seeing
+        assert store.load_crawl(seeing=Family.IPV4) == store.load_crawl() == blind
+
+
+def test_a_store_of_the_first_version_is_brought_to_todays(tmp_path: Path) -> None:
+    database = sqlite3.connect(tmp_path / FILE)
+    database.executescript(f"{MIGRATIONS[0]}; PRAGMA user_version = 1;")
+    text = to_json(snapshot(mesh(1))).encode()
+    with database:
+        row = (NOW.isoformat(), NOW.isoformat(), zlib.compress(text))
+        database.execute("INSERT INTO crawl (started, finished, snapshot) VALUES (?, ?, ?)", row)
+    database.close()
+    with open_store(tmp_path) as store:
+        assert store.load_crawl(seeing=Family.IPV4) == snapshot(mesh(1))
 
 
 def test_crawls_are_forgotten_after_their_time(tmp_path: Path) -> None:
@@ -83,7 +108,7 @@ def test_a_store_of_a_newer_poolmgr_is_refused_and_left_alone(tmp_path: Path) ->
     database.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
     database.close()
     for opening in (open_store, read_store):
-        with pytest.raises(StoreError, match=r"schema version 2.*newer"):
+        with pytest.raises(StoreError, match=rf"schema version {len(MIGRATIONS) + 1}.*newer"):
             opening(tmp_path)
 
 

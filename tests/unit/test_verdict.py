@@ -1,11 +1,27 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 
 from poolmgr.judge.verdict import Policy, judge
-from poolmgr.model import Ask, Family, Keyserver, KeyserverAddress, Outcome, Pool, ReasonCode, Service, State, Verdict
+from poolmgr.model import (
+    Ask,
+    Certificate,
+    Family,
+    Keyserver,
+    KeyserverAddress,
+    Outcome,
+    Pool,
+    ReasonCode,
+    Service,
+    State,
+    Verdict,
+    Vhost,
+)
 from poolmgr.version import Version
-from tests.build import keyserver, mesh, overrides, pool, probe, snapshot
+from tests.build import NOW, keyserver, mesh, overrides, pool, probe, snapshot
 
 POLICY = Policy(max_keys_behind=100, max_keys_ahead=100)
 
@@ -32,7 +48,7 @@ def test_every_address_is_judged_by_itself() -> None:
     broken = KeyserverAddress(
         one.addresses[1].address, None, (probe("2001:db8::1", ask=Ask.STATS, outcome=Outcome.REFUSED),)
     )
-    both = Keyserver(name=one.name, depth=0, addresses=(one.addresses[0], broken))
+    both = replace(one, addresses=(one.addresses[0], broken))
     judgement = judge(snapshot([both, *mesh(3)]), POLICY, [pool()])
     assert [verdict.state for verdict in judgement.verdicts[:2]] == [State.ELIGIBLE, State.OUT]
 
@@ -182,3 +198,109 @@ def test_there_is_a_verdict_for_every_address_and_pool_in_order() -> None:
     assert [(verdict.pool, verdict.keyserver) for verdict in judgement.verdicts] == [
         (of.name, one.name) for of in pools for one in keyservers
     ]
+
+
+SECURE = frozenset({Service.HKP, Service.HKPS})
+
+
+def with_certificate(left: timedelta, host: str = "pool.example.org") -> Keyserver:
+    """Return a keyserver whose certificate for `host` ends so long after the crawl."""
+    one = keyserver("ks.example.net", "203.0.113.1")
+    shown = probe("203.0.113.1", service=Service.HKPS, host=host, certificate=Certificate("Lab CA", NOW + left))
+    (address,) = one.addresses
+    return replace(one, addresses=(replace(address, probes=(*address.probes, shown)),))
+
+
+@pytest.mark.parametrize(
+    ("left", "days"),
+    [
+        (timedelta(days=14, seconds=1), None),
+        (timedelta(days=14), "14 days"),
+        (timedelta(days=1, hours=23), "1 day"),
+        (timedelta(hours=1), "0 days"),
+    ],
+)
+def test_a_certificate_that_ends_within_the_limit_is_a_warning_and_no_exclusion(
+    left: timedelta, days: str | None
+) -> None:
+    verdict = verdict_on(with_certificate(left), of=pool(services=SECURE))
+    assert (verdict.state, verdict.reasons) == (State.ELIGIBLE, ())
+    if days is None:
+        assert verdict.warnings == ()
+        return
+    (warning,) = verdict.warnings
+    assert (warning.code, warning.measured, warning.limit) == (ReasonCode.CERTIFICATE, days, "more than 14 days")
+    date = (NOW + left).date()
+    assert warning.sentence == f"its certificate for pool.example.org ends in {days}, on {date}"
+
+
+def test_a_certificate_matters_only_to_pools_that_ask_for_hkps_under_its_name() -> None:
+    ending = with_certificate(timedelta(days=1))
+    assert verdict_on(ending).warnings == ()
+    under_its_own = with_certificate(timedelta(days=1), "ks.example.net")
+    assert verdict_on(under_its_own, of=pool(services=SECURE)).warnings == ()
+    assert verdict_on(under_its_own, of=pool(services=SECURE, vhost=Vhost.OWN)).warnings != ()
+    policy = replace(POLICY, certificate_warning=timedelta(hours=23))
+    assert verdict_on(ending, policy=policy, of=pool(services=SECURE)).warnings == ()
+
+
+def test_bad_tls_puts_out_of_a_pool_that_asks_for_hkps_only() -> None:
+    outcomes = {Service.HKP: Outcome.OK, Service.HKPS: Outcome.BAD_TLS}
+    one = keyserver("ks.example.net", "203.0.113.1", outcomes=outcomes)
+    assert only_reason(verdict_on(one, of=pool(services=SECURE)))[:2] == (ReasonCode.SERVICE, "hkps bad-tls")
+    assert verdict_on(one).state is State.ELIGIBLE
+
+
+def under(own: Outcome | None, pools: Outcome) -> Keyserver:
+    """Return a keyserver that answered lookups of HKP so under its own and under the pool's name."""
+    one = keyserver("ks.example.net", "203.0.113.1", outcomes={Service.HKP: pools})
+    (address,) = one.addresses
+    asked = () if own is None else (probe("203.0.113.1", host="ks.example.net", outcome=own),)
+    return replace(one, addresses=(replace(address, probes=(*address.probes, *asked)),))
+
+
+@pytest.mark.parametrize(
+    ("vhost", "own", "pools", "is_in"),
+    [
+        (Vhost.POOL, Outcome.NO_KEY, Outcome.OK, True),
+        (Vhost.POOL, Outcome.OK, Outcome.NO_KEY, False),
+        (Vhost.OWN, Outcome.OK, Outcome.NO_KEY, True),
+        (Vhost.OWN, Outcome.NO_KEY, Outcome.OK, False),
+        (Vhost.EITHER, Outcome.OK, Outcome.NO_KEY, True),
+        (Vhost.EITHER, Outcome.NO_KEY, Outcome.OK, True),
+        (Vhost.EITHER, Outcome.NO_KEY, Outcome.NO_KEY, False),
+    ],
+)
+def test_an_address_must_answer_under_the_name_that_the_pool_asks_for(
+    vhost: Vhost, own: Outcome, pools: Outcome, *, is_in: bool
+) -> None:
+    verdict = verdict_on(under(own, pools), of=pool(vhost=vhost))
+    assert (verdict.state is State.ELIGIBLE) is is_in
+
+
+def test_one_that_answers_under_its_own_name_only_is_told_apart_from_one_that_is_down() -> None:
+    assert only_reason(verdict_on(under(Outcome.OK, Outcome.NO_KEY))) == (
+        ReasonCode.SERVICE,
+        "hkp no-key",
+        "hkp ok",
+        "hkp on port 11371 answers under its own name ks.example.net only, as pool.example.org: no-key",
+    )
+    down = only_reason(verdict_on(under(Outcome.NO_KEY, Outcome.NO_KEY)))
+    assert down[3] == "hkp on port 11371 as pool.example.org: no-key"
+
+
+def test_where_either_name_would_do_the_reason_has_both() -> None:
+    sentence = only_reason(verdict_on(under(Outcome.RESET, Outcome.NO_KEY), of=pool(vhost=Vhost.EITHER)))[3]
+    assert sentence == "hkp on port 11371 as pool.example.org: no-key; as ks.example.net: reset"
+
+
+def test_a_literal_cannot_answer_under_its_own_name() -> None:
+    one = keyserver("203.0.113.1", "203.0.113.1")
+    sentence = only_reason(verdict_on(one, of=pool(vhost=Vhost.OWN)))[3]
+    assert sentence == "hkp must answer under the keyserver's own name, and no name leads to this address"
+
+
+def test_an_address_whose_stats_page_was_not_asked_for_is_out() -> None:
+    one = keyserver("ks.example.net", "203.0.113.1")
+    unasked = replace(one, addresses=(KeyserverAddress(one.addresses[0].address, None, ()),))
+    assert only_reason(verdict_on(unasked))[:3] == (ReasonCode.STATS, "not asked", "ok")
