@@ -13,13 +13,14 @@ from poolmgr.hosts import IPAddress, IPNetwork
 
 
 class _Special(NamedTuple):
+    text: str
     network: IPNetwork
     name: str
     rfc: int
 
 
 def _special(network: str, name: str, rfc: int) -> _Special:
-    return _Special(ipaddress.ip_network(network), name, rfc)
+    return _Special(network, ipaddress.ip_network(network), name, rfc)
 
 
 # The IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890), with multicast and the blocks that no registry
@@ -82,10 +83,10 @@ def refusal(address: IPAddress, allow: tuple[IPNetwork, ...] = ()) -> str | None
     """
     if any(address in network for network in allow):
         return None
-    for network, name, rfc in _IPV4 if address.version == 4 else _IPV6:
+    for text, network, name, rfc in _IPV4 if address.version == 4 else _IPV6:
         if address in network:
             return (
-                f"{address} is in {network} ({name}, RFC {rfc}): special-purpose addresses are neither connected to "
+                f"{address} is in {text} ({name}, RFC {rfc}): special-purpose addresses are neither connected to "
                 f"nor published unless crawl.allow_networks lists them"
             )
     return None

@@ -34,7 +34,7 @@ PORTS = {Service.HKP: 11371, Service.HTTP: 80, Service.HKPS: 443}
 """The ports that a pool's clients use."""
 
 STACK_BYTES = 1024 * 1024
-"""A worker's stack: room for the deepest JSON that Python parses, an eighth of what threads get by default."""
+"""A worker's stack: room for the deepest JSON that is parsed, an eighth of what threads get by default."""
 
 WORKERS = 512
 """Threads, most of which wait for keyservers that never answer: 300 do in the mesh of 2,000 of docs/performance.md, for

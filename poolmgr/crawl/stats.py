@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import html
+import itertools
 import json
 import re
 from collections import Counter
@@ -29,6 +30,13 @@ _MAX_CELL = 4 * MAX_TEXT
 
 _MAX_SETTINGS = 16_384
 """Bytes looked at of a settings table: it has about ten short rows."""
+
+_MAX_DEPTH = 2000
+"""Levels of JSON that a worker's stack bears. A page with fewer brackets, as all real ones, need not be looked at."""
+
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_NO_BRACKETS = bytes(set(range(256)) - _STEPS.keys())
 
 _JSON_COUNTS = ("total", "Total", "numkeys")
 
@@ -127,6 +135,8 @@ def _parse_hockeypuck_json(page: bytes, max_peers: int) -> Stats:
 
 def _json_facts(page: bytes) -> Mapping[str, object]:
     """Return the fields of the JSON object that the page is, if they are those of a stats page."""
+    if _is_deep(page):
+        raise ParseError("not a keyserver's stats page: its JSON is nested too deeply")
     try:
         facts = json.loads(page.decode("utf-8", "replace"), object_pairs_hook=_unrepeated)
     except RecursionError as error:
@@ -136,6 +146,18 @@ def _json_facts(page: bytes) -> Mapping[str, object]:
     if "version" not in facts or facts.keys().isdisjoint(("peers", *_JSON_COUNTS)):
         raise ParseError("not a keyserver's stats page: JSON without a version, or with neither peers nor a key count")
     return facts  # type: ignore[no-any-return]  # the page starts with {: nothing else comes out
+
+
+def _is_deep(page: bytes) -> bool:
+    """Return whether JSON is nested more than _MAX_DEPTH levels deep, without following it down.
+
+    json's parser follows it, in C: until Python 3.12 for a thousand levels, since 3.13 for more than a worker's stack
+    bears, which ends the process.
+    """
+    if page.count(b"[") + page.count(b"{") <= _MAX_DEPTH:
+        return False
+    brackets = _STRING.sub(b"", page).translate(None, _NO_BRACKETS)
+    return any(depth > _MAX_DEPTH for depth in itertools.accumulate(map(_STEPS.__getitem__, brackets)))
 
 
 def _unrepeated(pairs: list[tuple[str, object]]) -> dict[str, object]:

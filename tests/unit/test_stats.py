@@ -50,6 +50,8 @@ def hockeypuck(**fields: object) -> Stats:
         (b'{"version": "2.2", "peers": [}', "it starts like JSON and is none"),
         (b'{"version": "2.2", "total": ' + b"9" * 5000 + b"}", "it starts like JSON and is none"),
         (b'{"version":' + b"[" * 200_000, "its JSON is nested too deeply"),
+        (b'{"version":' + b'["]",' * 200_000, "its JSON is nested too deeply"),
+        (b'{"version":' + b'["\\"]",' * 200_000, "its JSON is nested too deeply"),
         ("\x1b]0;\u202e".encode(), r"it starts with '\x1b]0;\u202e'"),
     ],
 )

@@ -4,6 +4,7 @@ import ipaddress
 import os
 import sqlite3
 import zlib
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -69,8 +70,8 @@ def test_crawls_are_forgotten_after_their_time(tmp_path: Path) -> None:
         for age in (timedelta(days=91), KEEP, timedelta()):
             one = snapshot(mesh(1))
             store.save_crawl(replace(one, started=one.started - age, finished=one.finished - age), keep=KEEP)
-    kept = sqlite3.connect(tmp_path / FILE).execute("SELECT count(*) FROM crawl").fetchone()
-    assert kept == (2,)
+    with closing(sqlite3.connect(tmp_path / FILE)) as database:
+        assert database.execute("SELECT count(*) FROM crawl").fetchone() == (2,)
 
 
 def test_the_newest_publication_of_each_target_the_newest_of_all_last(tmp_path: Path) -> None:
