@@ -245,12 +245,14 @@ class PinnedAdapter(BaseAdapter):
         url = urlsplit(request.url or "")
         address = ipaddress.ip_address(url.hostname or "")
         with _failures(self._watch):
-            line = _open(address)
+            line = _open(address, self._secure)
             try:
                 line.arm(self._watch)
                 line.reach(address, url.port or 80)
                 if self._secure is not None:
-                    line = self._under_tls(line, self._secure)
+                    assert isinstance(line, _SecureSocket), "_open says so"
+                    line.shake_hands()
+                    self.certificate = line.verify(self._secure.name)
                 reply = _reply(line, request)
             except BaseException:
                 line.close()
@@ -258,30 +260,24 @@ class PinnedAdapter(BaseAdapter):
         line.allow(MAX_HEAD + 2 * self._max_bytes, _too_big(self._max_bytes))
         return _response(request, reply, _Body(reply, line, self._watch, self._max_bytes))
 
-    def _under_tls(self, line: _DeadlineSocket, secure: Secure) -> _SecureSocket:
-        wrapped = secure.trust.wrap_socket(line, server_hostname=secure.name, do_handshake_on_connect=False)
-        assert isinstance(wrapped, _SecureSocket), "load_trust says so"
-        try:
-            wrapped.arm(self._watch)
-            wrapped.shake_hands()
-            self.certificate = wrapped.verify(secure.name)
-        except BaseException:
-            wrapped.close()
-            raise
-        return wrapped
-
     def close(self) -> None:
         """Nothing stays open between exchanges."""
 
 
-def _open(address: IPAddress) -> _DeadlineSocket:
+def _open(address: IPAddress, secure: Secure | None) -> _DeadlineSocket:
     try:
-        return _DeadlineSocket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
+        line = _DeadlineSocket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
     except OSError as error:
         if error.errno in {errno.EMFILE, errno.ENFILE}:
             sentence = f"no further connection can be opened ({error.strerror}): lower crawl.workers or raise ulimit -n"
             raise PoolmgrError(sentence) from error
         raise
+    if secure is None:
+        return line
+    # Before it is connected: ssl leaves a socket open when it finds that the connection is reset already.
+    wrapped = secure.trust.wrap_socket(line, server_hostname=secure.name, do_handshake_on_connect=False)
+    assert isinstance(wrapped, _SecureSocket), "load_trust says so"
+    return wrapped
 
 
 def _reply(line: socket.socket, request: requests.PreparedRequest) -> http.client.HTTPResponse:
