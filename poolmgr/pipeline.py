@@ -210,19 +210,25 @@ def _measure(mesh: Crawl, observer: Observer) -> Snapshot:
 
 
 def _crawl(config: Config, store: Store, watch: Watch) -> Snapshot:
-    known = known_keyservers(store.load_crawl(), now(), config.forget_after)
+    last = store.load_crawl()
+    known = known_keyservers(last, now(), config.forget_after)
     mesh = replace(_with_membership(config), known=known)
     addresses = Resolver(mesh.nameservers).addresses
     with watch(mesh) as observer:
         before = check_up(config.self_check, addresses, moment=BEFORE, stop=observer.stop)
         measured = _measure(mesh, observer)
         after = check_up(config.self_check, addresses, moment=AFTER, stop=observer.stop)
-    sighted = {family: seen for family in Family if (seen := store.load_crawl(seeing=family)) is not None}
+    sighted = {family: seen for family in Family if (seen := _sighted(store, last, family)) is not None}
     snapshot = replace(measured, blind=blindness(config.self_check, (before, after), measured, sighted))
     for keyserver in snapshot.keyservers:
         _LOG.info("%s", detail.line(keyserver), extra={"fields": detail.fields(keyserver)})
     store.save_crawl(snapshot, keep=config.keep)
     return snapshot
+
+
+def _sighted(store: Store, last: Snapshot | None, family: Family) -> Snapshot | None:
+    """Return the newest crawl that was not blind for `family`: most often that is `last`, the newest of all."""
+    return last if last is None or family not in last.blind else store.load_crawl(seeing=family)
 
 
 def _stored(config: Config, file: Path | None) -> tuple[Snapshot, tuple[Publication, ...]]:
