@@ -6,7 +6,7 @@ import ipaddress
 import json
 import sqlite3
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,6 +19,7 @@ import dns.name
 
 from poolmgr.errors import ParseError, StoreError
 from poolmgr.hosts import IPAddress, host_text
+from poolmgr.judge.selection import Members
 from poolmgr.model import Family, Snapshot
 from poolmgr.report import snapshot as snapshot_json
 
@@ -48,8 +49,6 @@ MIGRATIONS: tuple[str, ...] = (
     """,
 )
 """The schema's steps: entry N leads from version N to N + 1 (`PRAGMA user_version`). Old entries never change."""
-
-Members = Mapping[tuple[dns.name.Name, Family], tuple[IPAddress, ...]]
 
 
 @dataclass(frozen=True, slots=True)
