@@ -45,7 +45,7 @@ from poolmgr.store.database import Publication, Store, open_store, read_store
 from poolmgr.zone.desired import from_text, members_of, owned_keys, pool_records, whole_zone
 from poolmgr.zone.plan import Plan, limits_of, make_plan
 from poolmgr.zone.records import Records
-from poolmgr.zone.serial import is_newer, next_serial
+from poolmgr.zone.serial import next_serial
 
 LOCK = "poolmgr.lock"
 
@@ -300,9 +300,7 @@ def _prepare(
 
 def _publish(config: Config, store: Store, target: ZoneFile | Primary, prepared: _Prepared) -> Receipt | None:
     # A run that was killed between the rename and the reload left a file that nobody serves: it is published again.
-    written, served = prepared.published.serial, prepared.published.served
-    is_stale = written is not None and served is not None and is_newer(written, served)
-    if not prepared.plan.changes and not is_stale:
+    if not prepared.plan.changes and not prepared.published.is_stale:
         return None
     receipt = prepared.publisher.publish(prepared.plan)
     members = members_of(prepared.plan.records, config.pools)

@@ -14,12 +14,13 @@ class Published:
     """What a target holds now, in the publisher's scope.
 
     `serial` is its SOA serial, None where nothing is published yet. `served` is the serial that a name server answers
-    with, None where none was asked or none answers yet.
+    with, None where none was asked or none answers yet. `is_stale` says that one was asked and does not have `serial`.
     """
 
     records: Records
     serial: int | None
     served: int | None = None
+    is_stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,9 @@ class ZoneFilePublisher:
         if self._server is not None:
             with contextlib.suppress(PublishError):
                 served = ask_serial(self._origin, self._server)
-        return Published(records, soa_serial(records, self._origin), served)
+        written = soa_serial(records, self._origin)
+        is_behind = written is not None and (served is None or is_newer(written, served))
+        return Published(records, written, served, is_stale=self._server is not None and is_behind)
 
     def publish(self, plan: Plan) -> Receipt:
         """Replace the file, reload the name server and wait until it answers with the new serial.

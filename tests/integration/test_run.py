@@ -18,6 +18,7 @@ from tests.conftest import Need
 from tests.lab.named import Named
 from tests.lab.nameserver import Nameserver
 from tests.lab.nsd import Nsd
+from tests.lab.process import wait_until
 from tests.lab.site import Site, update_target, zonefile_target
 from tests.lab.sks import Sks, unused_sks_address
 
@@ -173,6 +174,8 @@ def test_a_file_that_nobody_serves_is_published_again(world: World) -> None:
     written = world.nsd.zone_file.read_bytes()
     world.nsd.zone_file.write_bytes(served)
     world.nsd.control("reload", ORIGIN)
+    # nsd-control returns before the file is read.
+    wait_until(lambda: ask(world.nsd, POOL, "A") == set(), "nsd serves the old file")
     world.nsd.zone_file.write_bytes(written)
     again = world.site.poolmgr("run")
     assert (again.returncode, again.stderr) == (0, "")

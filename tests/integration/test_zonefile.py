@@ -125,9 +125,10 @@ def test_a_file_that_was_written_and_never_loaded_is_loaded_by_publishing_it_aga
     publish(ZoneFilePublisher(ZoneFile(path=nsd.zone_file), ORIGIN), TWO, 2026010102)
     target = ZoneFilePublisher(ZoneFile(path=nsd.zone_file, reload=nsd.reload_command, verify=verify(nsd)), ORIGIN)
     published = target.read()
-    assert (published.serial, published.served) == (2026010102, 2026010101)
+    assert (published.serial, published.served, published.is_stale) == (2026010102, 2026010101, True)
     target.publish(plan(published, zone(TWO), 2026010103))
     assert served(nsd) == (2026010102, 2)
+    assert not target.read().is_stale
 
 
 def test_without_a_server_the_file_is_all(path: Path) -> None:
@@ -330,7 +331,8 @@ def test_a_full_disk_leaves_the_old_file(path: Path, monkeypatch: pytest.MonkeyP
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_server_that_does_not_answer_has_no_served_serial(path: Path) -> None:
+def test_a_file_whose_server_does_not_answer_for_it_is_stale(path: Path) -> None:
     check = Verify(server=LOCALHOST, port=unused_port(LOCALHOST), timeout=timedelta(seconds=0.3))
     publish(ZoneFilePublisher(ZoneFile(path=path), ORIGIN), ONE, 1)
-    assert ZoneFilePublisher(ZoneFile(path=path, verify=check), ORIGIN).read().served is None
+    published = ZoneFilePublisher(ZoneFile(path=path, verify=check), ORIGIN).read()
+    assert (published.serial, published.served, published.is_stale) == (1, None, True)
