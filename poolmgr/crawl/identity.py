@@ -45,12 +45,14 @@ def keyservers(
         host: {host} if host in owned or not found.addresses else {owner[address] for address in found.addresses}
         for host, found in followed.items()
     }
+    ordered = sorted(followed, key=host_order)
     aliases: dict[Host, list[Host]] = defaultdict(list)
-    for host in sorted(followed, key=host_order):
+    for host in ordered:
         for name in meant[host] - {host}:
             aliases[name].append(host)
-    names = sorted((host for host in followed if host in meant[host]), key=host_order)
-    peers = {name: _peers(name, owned.get(name, ()), meant) for name in names}
+    names = [host for host in ordered if host in meant[host]]
+    order = {name: number for number, name in enumerate(names)}
+    peers = {name: _peers(name, owned.get(name, ()), meant, order) for name in names}
     listed = {peer for each in peers.values() for peer in each}
     depths = {name: min([followed[name].depth, *(place.depth for place in owned.get(name, ()))]) for name in names}
     return tuple(
@@ -75,10 +77,12 @@ def _owner(place: Place, leading: list[Host], hosts: Mapping[Host, Found]) -> Ho
     return min(leading, key=lambda host: (not isinstance(host, dns.name.Name), hosts[host].depth, host_order(host)))
 
 
-def _peers(keyserver: Host, places: Iterable[Place], meant: Mapping[Host, set[Host]]) -> tuple[Host, ...]:
-    """Return the keyservers that the pages of `keyserver` list, itself apart."""
+def _peers(
+    keyserver: Host, places: Iterable[Place], meant: Mapping[Host, set[Host]], order: Mapping[Host, int]
+) -> tuple[Host, ...]:
+    """Return the keyservers that the pages of `keyserver` list, itself apart, in that `order`."""
     listed = {name for place in places for peer in place.peers for name in meant.get(peer.host, ())}
-    return tuple(sorted(listed - {keyserver}, key=host_order))
+    return tuple(sorted(listed - {keyserver}, key=order.__getitem__))
 
 
 def _last_listed(hosts: Iterable[Host], followed: Mapping[Host, Found], started: datetime) -> datetime:

@@ -11,8 +11,7 @@ from poolmgr.model import Probe
 class Observer:
     """Is told how a crawl goes, and may end it by setting `stop`.
 
-    This one looks away; those that look override what they are interested in. `began`, `ended` and `exchanged` are
-    called from several threads at once.
+    This one looks away; those that look override what they are interested in. All are called in the crawl's thread.
     """
 
     def __init__(self) -> None:

@@ -1,16 +1,14 @@
 """Names to addresses.
 
-A stub resolver over dnspython's wire codec. dnspython's own waits five seconds before it sends a lost question again,
+A stub resolver. dnspython's own waits five seconds before it sends a lost question again,
 and asks for the two families one after the other: a crawl of thousands of names spends its time on that.
 """
 
 from __future__ import annotations
 
-import errno
 import ipaddress
 import select
 import socket
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,31 +16,17 @@ from types import TracebackType
 from typing import Self
 
 import dns.entropy
-import dns.exception
-import dns.flags
-import dns.inet
-import dns.message
 import dns.name
-import dns.nameserver
 import dns.query
-import dns.rcode
-import dns.rdatatype
 import dns.resolver
 
 from poolmgr.crawl.frontier import Answer
+from poolmgr.crawl.line import Line, open_socket
+from poolmgr.crawl.question import Question, is_reply
+from poolmgr.crawl.tasks import now, wait
 from poolmgr.errors import PoolmgrError
 from poolmgr.hosts import IPAddress
 from poolmgr.model import Family
-
-_EDNS_PAYLOAD = 1232
-"""Bytes of an answer over UDP that pass everywhere unfragmented: more comes over TCP."""
-
-_FIRST_WAIT = 0.4
-"""Seconds until a question is sent again, to the next nameserver; each further wait is twice as long. A recursive
-nameserver that knows the answer is back in far less, and one that must ask around answers the first question late."""
-
-_MAX_ALIASES = 8
-"""Answers that end in an alias without its addresses and are followed, beside the chains within one answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +47,7 @@ class Resolver:
         """
         self._timeout = nameservers.timeout
         self._message_id = message_id
-        self._servers = [(str(address), port) for address, port in nameservers.servers] or _system_servers()
+        self._servers = nameservers.servers or _system_servers()
 
     def addresses(self, name: dns.name.Name) -> Answer:
         """Return the addresses of `name` in both families, or why there are none.
@@ -71,15 +55,15 @@ class Resolver:
         A family that cannot be had does not count where the other one can. Raises PoolmgrError when this process may
         not open another socket.
         """
-        end = time.monotonic() + self._timeout.total_seconds()
-        questions = [_Question(name, family, len(self._servers), self._message_id) for family in Family]
+        end = now() + self._timeout.total_seconds()
+        questions = [Question(name, family, len(self._servers), self._message_id) for family in Family]
         with _Lines(self._servers) as lines:
-            while any(question.is_open for question in questions) and time.monotonic() < end:
+            while any(question.is_open for question in questions) and now() < end:
                 lines.ask(questions, end)
         addresses = tuple(address for question in questions for address in question.addresses)
         return Answer(addresses) if addresses else Answer(problem=self._problem(questions))
 
-    def _problem(self, questions: list[_Question]) -> str:
+    def _problem(self, questions: list[Question]) -> str:
         problems = [question.problem for question in questions if question.problem is not None]
         if problems:
             return problems[0]
@@ -88,91 +72,12 @@ class Resolver:
         return "the name has neither A nor AAAA records"
 
 
-def _system_servers() -> list[tuple[str, int]]:
+def _system_servers() -> tuple[tuple[IPAddress, int], ...]:
     try:
         resolver = dns.resolver.Resolver()
     except dns.resolver.NoResolverConfiguration as error:
         raise PoolmgrError("this system names no nameservers: set crawl.nameservers") from error
-    return [(str(server), resolver.port) for server in resolver.nameservers]
-
-
-class _Question:
-    """One family of one name: which nameserver is asked next and when, and what came of it. Touches nothing."""
-
-    def __init__(self, name: dns.name.Name, family: Family, servers: int, message_id: Callable[[], int]) -> None:
-        self._family = family
-        self._servers = servers
-        self._message_id = message_id
-        self._aliases = 0
-        self.addresses: tuple[IPAddress, ...] = ()
-        self.problem: str | None = None
-        self.is_open = True
-        self._begin(name)
-
-    def _begin(self, name: dns.name.Name) -> None:
-        self.query = dns.message.make_query(
-            name, self._family.rdtype, use_edns=0, payload=_EDNS_PAYLOAD, id=self._message_id()
-        )
-        self.wire = self.query.to_wire()
-        self.due = 0.0
-        self._wait = _FIRST_WAIT
-        self._untried = list(range(self._servers))
-        self._failures: set[str] = set()
-
-    def next_server(self, now: float) -> int:
-        """Return which nameserver is asked now, and be due again when it has had its time."""
-        self.due = now + self._wait
-        self._wait *= 2
-        self._untried.append(self._untried.pop(0))
-        return self._untried[-1]
-
-    def failed(self, server: int, failure: str) -> None:
-        """Ask the nameserver no more, but at once the next one; the question ends with the last of them."""
-        if server not in self._untried:
-            return
-        self._untried.remove(server)
-        self._failures.add(failure)
-        self.due = 0.0
-        if not self._untried:
-            self._close(f"the nameservers failed ({', '.join(sorted(self._failures))})")
-
-    def answered(self, server: int, reply: dns.message.Message) -> None:
-        """Take in the reply of a nameserver to the query."""
-        rcode = reply.rcode()
-        if rcode not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
-            self.failed(server, dns.rcode.to_text(rcode))
-            return
-        try:
-            assert isinstance(reply, dns.message.QueryMessage)
-            chain = reply.resolve_chaining()
-        except dns.exception.DNSException as error:
-            self._close(f"the nameservers sent nonsense ({type(error).__name__})")
-            return
-        if chain.answer is not None:
-            self.addresses = tuple(ipaddress.ip_address(record.address) for record in chain.answer)
-            self._close(None)
-        elif rcode == dns.rcode.NXDOMAIN:
-            self._close("no such name (NXDOMAIN)")
-        elif chain.cnames and not _says_there_is_nothing(reply):
-            self._follow(chain.canonical_name)
-        else:
-            self._close(None)
-
-    def _follow(self, name: dns.name.Name) -> None:
-        self._aliases += 1
-        if self._aliases > _MAX_ALIASES:
-            self._close(f"the name is an alias of an alias, and so on more than {_MAX_ALIASES} times")
-        else:
-            self._begin(name)
-
-    def _close(self, problem: str | None) -> None:
-        self.problem = problem
-        self.is_open = False
-
-
-def _says_there_is_nothing(reply: dns.message.Message) -> bool:
-    """Whether the nameserver looked for records and found none, rather than no further than an alias (RFC 2308)."""
-    return any(rrset.rdtype == dns.rdatatype.SOA for rrset in reply.authority)
+    return tuple((ipaddress.ip_address(str(server)), resolver.port) for server in resolver.nameservers)
 
 
 class _Lines:
@@ -182,24 +87,21 @@ class _Lines:
     here: what RFC 5452 asks of a resolver.
     """
 
-    def __init__(self, servers: list[tuple[str, int]]) -> None:
+    def __init__(self, servers: tuple[tuple[IPAddress, int], ...]) -> None:
         self._servers = servers
         self._sockets: dict[int, socket.socket] = {}
-        self._poll = select.poll()
 
-    def ask(self, questions: list[_Question], end: float) -> None:
+    def ask(self, questions: list[Question], end: float) -> None:
         """Send the questions that are due, and take in what comes until one is due again or it is `end`."""
-        now = time.monotonic()
         for question in questions:
-            if question.is_open and question.due <= now:
-                self._send(question, question.next_server(now), questions)
-        due = min((question.due for question in questions if question.is_open), default=now)
-        left = min(due, end) - time.monotonic()
-        by_descriptor = {line.fileno(): server for server, line in self._sockets.items()}
-        for descriptor, _ in self._poll.poll(max(left, 0) * 1000):
-            self._receive(by_descriptor[descriptor], questions, end)
+            if question.is_open and question.due <= now():
+                self._send(question, question.next_server(now()), questions)
+        due = min((question.due for question in questions if question.is_open), default=0.0)
+        wait(tuple(self._sockets.values()), select.POLLIN, max(min(due, end) - now(), 0))
+        for server in tuple(self._sockets):
+            self._receive(server, questions, end)
 
-    def _send(self, question: _Question, server: int, questions: list[_Question]) -> None:
+    def _send(self, question: Question, server: int, questions: list[Question]) -> None:
         try:
             self._line(server).send(question.wire)
         except OSError as error:
@@ -207,15 +109,13 @@ class _Lines:
 
     def _line(self, server: int) -> socket.socket:
         if server not in self._sockets:
-            host, port = self._servers[server]
-            family = dns.inet.af_for_address(host)
-            line = self._sockets[server] = _udp_socket(family)
+            address, port = self._servers[server]
+            line = self._sockets[server] = open_socket(socket.socket, address.version, socket.SOCK_DGRAM)
             line.settimeout(0)
-            line.connect(dns.inet.low_level_address_tuple((host, port), family))
-            self._poll.register(line, select.POLLIN)
+            line.connect((str(address), port))
         return self._sockets[server]
 
-    def _receive(self, server: int, questions: list[_Question], end: float) -> None:
+    def _receive(self, server: int, questions: list[Question], end: float) -> None:
         """Take in all that has come from one nameserver."""
         while True:
             try:
@@ -226,34 +126,26 @@ class _Lines:
                 self._broken(server, error, questions)
                 return
             for question in questions:
-                if question.is_open and wire[:2] == question.wire[:2]:
-                    self._read(question, server, wire, end)
+                # What is no reply to a question is dropped: anybody may have sent it.
+                if question.is_open and is_reply(wire, question.wire) and not question.answered(server, wire):
+                    self._ask_over_tcp(question, server, end)
 
-    def _read(self, question: _Question, server: int, wire: bytes, end: float) -> None:
-        """Take in what may be the reply to a question. What is not is dropped: anybody may have sent it."""
-        try:
-            reply = dns.message.from_wire(wire)
-        except dns.exception.DNSException:
-            return
-        if not question.query.is_response(reply):
-            return
-        if reply.flags & dns.flags.TC:
-            self._read_over_tcp(question, server, end)
-        else:
-            question.answered(server, reply)
-
-    def _read_over_tcp(self, question: _Question, server: int, end: float) -> None:
+    def _ask_over_tcp(self, question: Question, server: int, end: float) -> None:
         """Ask again over TCP, in half of the time that is left: the rest is for other nameservers and questions."""
-        host, port = self._servers[server]
-        left = max(end - time.monotonic(), 0) / 2
+        address, port = self._servers[server]
         try:
-            reply = dns.query.tcp(question.query, host, timeout=left, port=port)
-        except (OSError, EOFError, dns.exception.DNSException) as error:
+            with open_socket(Line, address.version, socket.SOCK_STREAM) as line:
+                line.until((now() + end) / 2)
+                line.reach(address, port)
+                dns.query.send_tcp(line, question.wire)
+                wire = _tcp_message(line)
+        except (OSError, EOFError) as error:
             question.failed(server, f"{type(error).__name__} over TCP")
-        else:
-            question.answered(server, reply)
+            return
+        if not is_reply(wire, question.wire) or not question.answered(server, wire):
+            question.failed(server, "no answer over TCP")
 
-    def _broken(self, server: int, error: OSError, questions: list[_Question]) -> None:
+    def _broken(self, server: int, error: OSError, questions: list[Question]) -> None:
         for question in questions:
             if question.is_open:
                 question.failed(server, error.strerror or "unreachable")
@@ -266,11 +158,12 @@ class _Lines:
             line.close()
 
 
-def _udp_socket(family: int) -> socket.socket:
-    try:
-        return socket.socket(family, socket.SOCK_DGRAM)
-    except OSError as error:
-        if error.errno in {errno.EMFILE, errno.ENFILE}:
-            sentence = f"no further socket can be opened ({error.strerror}): lower crawl.workers or raise ulimit -n"
-            raise PoolmgrError(sentence) from error
-        raise
+def _tcp_message(line: Line) -> bytes:
+    """Return the next message: two octets of length before it (RFC 1035 section 4.2.2); raise EOFError at the end."""
+    received = b""
+    while len(received) < 2 or len(received) < 2 + int.from_bytes(received[:2]):
+        some = line.recv(65535)
+        if not some:
+            raise EOFError
+        received += some
+    return received[2 : 2 + int.from_bytes(received[:2])]

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import itertools
-import queue
 import random
-import threading
+import resource
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import dns.name
 
 from poolmgr.crawl.agenda import Survey
-from poolmgr.crawl.frontier import Answer, Bounds, Frontier, Resolve, Work
+from poolmgr.crawl.frontier import Bounds, Frontier, Resolve, Work
 from poolmgr.crawl.observer import Observer
 from poolmgr.crawl.place import Target
 from poolmgr.crawl.politeness import Politeness
 from poolmgr.crawl.probe import Exchange, Lookup, Question, probe, questions
 from poolmgr.crawl.resolve import Nameservers, Resolver
+from poolmgr.crawl.tasks import Tasks
 from poolmgr.crawl.transport import load_trust
 from poolmgr.errors import PoolmgrError
 from poolmgr.hosts import Host
@@ -33,12 +32,9 @@ from poolmgr.model import Ask, Probe, Service, Snapshot, Stats
 PORTS = {Service.HKP: 11371, Service.HTTP: 80, Service.HKPS: 443}
 """The ports that a pool's clients use."""
 
-STACK_BYTES = 1024 * 1024
-"""A worker's stack: room for the deepest JSON that is parsed, an eighth of what threads get by default."""
-
-WORKERS = 512
-"""Threads, most of which wait for keyservers that never answer: 300 do in the mesh of 2,000 of docs/performance.md, for
-10 s each. With half as many its crawl took two fifths longer; twice as many gained a twentieth, for 8 MiB."""
+WORKERS = 800
+"""Exchanges and look-ups at a time. Of the mesh of 2,000 in docs/performance.md 300 never answer, and stay for 10 s
+each; more gain nothing there, and take memory."""
 
 RETRY_SPREAD = 1.0
 """Seconds over which what is asked again is spread, at random: what failed together is not asked together."""
@@ -85,7 +81,7 @@ def crawl(
 ) -> Snapshot:
     """Crawl the mesh and return what was seen.
 
-    `clock` gives aware UTC and is called from several threads. `rng` draws the moments of what is asked again.
+    `clock` gives aware UTC. `rng` draws the moments of what is asked again.
     `observer` is told how it goes.
 
     Raises PoolmgrError when the observer's `stop` was set before the end, when the system has no nameservers, when
@@ -93,22 +89,33 @@ def crawl(
     keyserver does never raises.
     """
     observer = observer or Observer()
-    edge = _Edge(plan, clock, observer)
     frontier = _frontier(plan, clock())
+    edge = _Edge(plan, frontier, clock, observer)
     later = _Later(rng)
-    with _Workers(plan.workers, edge.perform) as workers:
+    waiting: deque[Work] = deque()
+    _allow_files(plan.workers)
+    with Tasks() as tasks:
         while not frontier.is_done:
             if observer.stop.is_set():
                 done = frontier.progress
                 raise PoolmgrError(
                     f"the crawl was stopped after {done.probes} probes, with {done.waiting} waiting: nothing was stored"
                 )
-            workers.put(later.due(frontier.take()))
-            result = workers.get(_POLL)
-            if result is not None:
-                result.feed(frontier)
-                observer.progressed(frontier.progress)
+            waiting.extend(later.due(frontier.take()))
+            while waiting and len(tasks) < plan.workers:
+                work = waiting.popleft()
+                tasks.start(partial(edge.perform, work), rank=0 if isinstance(work, Resolve) else 1)
+            tasks.run(_POLL)
     return frontier.snapshot(clock())
+
+
+def _allow_files(workers: int) -> None:
+    """Let this process have the sockets of `workers` open, a look-up's to several nameservers, if it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 4 * workers + 100
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _frontier(plan: Crawl, started: datetime) -> Frontier:
@@ -132,7 +139,7 @@ def _frontier(plan: Crawl, started: datetime) -> Frontier:
 
 
 class _Later:
-    """Keeps what is asked again for a random moment within RETRY_SPREAD; no worker is held by it."""
+    """Keeps what is asked again for a random moment within RETRY_SPREAD; it counts for no worker."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
@@ -153,32 +160,11 @@ class _Later:
         return due
 
 
-@dataclass(frozen=True, slots=True)
-class _Resolved:
-    name: dns.name.Name
-    answer: Answer
-
-    def feed(self, frontier: Frontier) -> None:
-        frontier.resolved(self.name, self.answer)
-
-
-@dataclass(frozen=True, slots=True)
-class _Probed:
-    target: Target
-    probe: Probe
-    stats: Stats | None
-
-    def feed(self, frontier: Frontier) -> None:
-        frontier.probed(self.target, self.probe, self.stats)
-
-
-_Result = _Resolved | _Probed
-
-
 class _Edge:
-    """What the workers share to do their work with; nothing in it changes during a crawl."""
+    """Does the work of a crawl, and feeds what came of it to the frontier."""
 
-    def __init__(self, plan: Crawl, clock: Callable[[], datetime], observer: Observer) -> None:
+    def __init__(self, plan: Crawl, frontier: Frontier, clock: Callable[[], datetime], observer: Observer) -> None:
+        self._frontier = frontier
         self._observer = observer
         self._resolver = Resolver(plan.nameservers)
         self._questions: Mapping[Ask, Question] = questions(plan.lookup, max_peers=plan.bounds.max_peers)
@@ -186,18 +172,18 @@ class _Edge:
         self._trust = load_trust(plan.ca_file)
         self._clock = clock
 
-    def perform(self, work: Work) -> _Result:
+    def perform(self, work: Work) -> None:
+        """Do `work`, as a call of Tasks."""
         self._observer.began(work)
-        try:
-            return self._resolve(work) if isinstance(work, Resolve) else self._probe(work)
-        finally:
-            self._observer.ended(work)
+        if isinstance(work, Resolve):
+            self._frontier.resolved(work.name, self._resolver.addresses(work.name))
+        else:
+            self._frontier.probed(work, *self._probe(work))
+        self._observer.ended(work)
+        self._observer.progressed(self._frontier.progress)
 
-    def _resolve(self, work: Resolve) -> _Resolved:
-        return _Resolved(work.name, self._resolver.addresses(work.name))
-
-    def _probe(self, target: Target) -> _Probed:
-        measured = probe(
+    def _probe(self, target: Target) -> tuple[Probe, Stats | None]:
+        return probe(
             target,
             self._questions[target.ask],
             exchange=self._exchange,
@@ -205,70 +191,3 @@ class _Edge:
             clock=self._clock,
             exchanged=self._observer.exchanged,
         )
-        return _Probed(target, *measured)
-
-
-class _Workers:
-    """Threads that take work and give results, started as they are needed, at most `limit`.
-
-    Leaving the block drops the work that nobody has begun. After an error it does not wait for what is under way: the
-    threads are daemons, and each exchange ends by itself.
-    """
-
-    def __init__(self, limit: int, perform: Callable[[Work], _Result]) -> None:
-        self._limit = limit
-        self._perform = perform
-        self._work: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
-        self._results: queue.SimpleQueue[_Result | BaseException] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
-        self._waiting = 0
-
-    def put(self, due: list[Work]) -> None:
-        """Have `due` done."""
-        self._waiting += len(due)
-        for work in due:
-            self._work.put(work)
-        missing = min(self._waiting, self._limit) - len(self._threads)
-        if missing > 0:
-            self._start(missing)
-
-    def get(self, timeout: float) -> _Result | None:
-        """Return the next result, None where none comes within `timeout` seconds; raise what a worker raised."""
-        try:
-            result = self._results.get(timeout=timeout)
-        except queue.Empty:
-            return None
-        self._waiting -= 1
-        if isinstance(result, BaseException):
-            raise result
-        return result
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self._work.get_nowait()
-        for _thread in self._threads:
-            self._work.put(None)
-        if error is None:
-            for thread in self._threads:
-                thread.join()
-
-    def _start(self, count: int) -> None:
-        default = threading.stack_size(STACK_BYTES)
-        try:
-            for _ in range(count):
-                thread = threading.Thread(target=self._run, name="poolmgr-crawl", daemon=True)
-                thread.start()
-                self._threads.append(thread)
-        finally:
-            threading.stack_size(default)
-
-    def _run(self) -> None:
-        while (work := self._work.get()) is not None:
-            try:
-                self._results.put(self._perform(work))
-            except BaseException as bug:  # noqa: BLE001 - raised again in crawl(): no thread dies unheard
-                self._results.put(bug)

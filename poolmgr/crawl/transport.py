@@ -8,21 +8,16 @@ that could do so takes part.
 
 from __future__ import annotations
 
-import errno
 import http.client
-import io
 import ipaddress
-import select
 import socket
 import ssl
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import requests
@@ -30,12 +25,14 @@ from requests.adapters import BaseAdapter
 from requests.structures import CaseInsensitiveDict
 
 from poolmgr.crawl.certificate import broken, certificate_of, misnamed
+from poolmgr.crawl.line import Line, open_socket
+from poolmgr.crawl.tasks import now
 from poolmgr.errors import PoolmgrError
 from poolmgr.hosts import IPAddress
 from poolmgr.model import Certificate, Outcome
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer, WriteableBuffer
+    from _typeshed import WriteableBuffer
 
 MAX_HEAD = 64 * 1024
 """Bytes of status line and headers: nginx and Apache send far less, http.client would take a hundred times that."""
@@ -43,13 +40,8 @@ MAX_HEAD = 64 * 1024
 SHOWN_HEAD = 1024
 """Bytes of an answer that are kept for people to look at: a status line, its headers, the start of a body."""
 
-_BUFFER = 16 * 1024
-
 _MAX_QUOTE = 100
 """Characters of a peer's own words in the sentence of a failure."""
-
-
-Result = TypeVar("Result")
 
 
 class ExchangeFailed(Exception):
@@ -71,7 +63,8 @@ class Watch:
 
     def __init__(self, deadline: timedelta) -> None:
         self.deadline = deadline
-        self._started = time.monotonic()
+        self._started = now()
+        self.end = self._started + deadline.total_seconds()
         self.connect: timedelta | None = None
         self.first_byte: timedelta | None = None
         self.head = b""
@@ -79,15 +72,7 @@ class Watch:
     @property
     def elapsed(self) -> timedelta:
         """The time since the start."""
-        return timedelta(seconds=time.monotonic() - self._started)
-
-    @property
-    def left(self) -> float:
-        """The seconds that are left, more than 0; raises TimeoutError when none are."""
-        left = (self.deadline - self.elapsed).total_seconds()
-        if left <= 0:
-            raise TimeoutError
-        return left
+        return timedelta(seconds=now() - self._started)
 
     def missed(self) -> ExchangeFailed:
         """Return the failure of an exchange whose time is up."""
@@ -99,8 +84,8 @@ class Watch:
         return ExchangeFailed(Outcome.TIMEOUT, f"the answer did not end within {limit}")
 
 
-class _DeadlineSocket(socket.socket):
-    """A TCP socket whose every wait ends with its watch, and that takes in no more bytes than it was allowed.
+class _Line(Line):
+    """A line whose every wait ends with its watch, and that takes in no more bytes than it was allowed.
 
     The allowance is what bounds http.client: it reads any number of interim responses and trailers, and a chunk of
     length -1 to the end of the connection.
@@ -108,6 +93,7 @@ class _DeadlineSocket(socket.socket):
 
     def arm(self, watch: Watch) -> None:
         """Bound every wait from now on by `watch`, and what is taken in by what a head may have."""
+        self.until(watch.end)
         self._watch = watch
         self.allow(MAX_HEAD, ExchangeFailed(Outcome.NOT_HTTP, f"more than {MAX_HEAD} bytes of headers"))
 
@@ -116,44 +102,8 @@ class _DeadlineSocket(socket.socket):
         self._allowance = octets
         self._over = over
 
-    def reach(self, address: IPAddress, port: int) -> None:
-        """Connect, in the time that is left. From then on the socket itself never waits: `in_time` does."""
-        self.settimeout(self._watch.left)
-        self.connect((str(address), port))
-        self._watch.connect = self._watch.elapsed
-        self.settimeout(0)
-
-    def in_time(self, attempt: Callable[[], Result], waits_for: int = select.POLLIN) -> Result:
-        """Return what `attempt` gives as soon as the socket lets it, in the time that is left.
-
-        It is tried first and waited for afterwards, because what can be done at once mostly can: each system call that
-        is saved is one time less that a thread gives up the interpreter and queues for it again.
-        """
-        while True:
-            left = self._watch.left
-            try:
-                return attempt()
-            except BlockingIOError:
-                event = waits_for
-            except ssl.SSLWantReadError:
-                event = select.POLLIN
-            except ssl.SSLWantWriteError:
-                event = select.POLLOUT
-            poll = select.poll()
-            poll.register(self, event)
-            poll.poll(left * 1000)
-
-    def sendall(self, data: ReadableBuffer, flags: int = 0) -> None:
-        rest = memoryview(data).cast("B")
-        while rest:
-            rest = rest[self.in_time(partial(super().send, rest, flags), select.POLLOUT) :]
-
-    def makefile(self, *_: object, **__: object) -> io.BufferedReader:  # type: ignore[override]  # nobody asks for more
-        """Return what http.client reads from, with a buffer that takes most stats pages in at once."""
-        return cast("io.BufferedReader", super().makefile("rb", _BUFFER))
-
     def recv_into(self, buffer: WriteableBuffer, nbytes: int | None = None, flags: int = 0) -> int:
-        count = self.in_time(partial(super().recv_into, buffer, nbytes or 0, flags))
+        count = super().recv_into(buffer, nbytes, flags)
         if self._watch.first_byte is None and count:
             self._watch.first_byte = self._watch.elapsed
         if len(self._watch.head) < SHOWN_HEAD:
@@ -164,7 +114,7 @@ class _DeadlineSocket(socket.socket):
         return count
 
 
-class _SecureSocket(_DeadlineSocket, ssl.SSLSocket):
+class _SecureLine(_Line, ssl.SSLSocket):
     """The same under TLS: time and bytes count for what is inside. A trust makes it of a connected socket."""
 
     def shake_hands(self) -> None:
@@ -196,9 +146,9 @@ def load_trust(ca_file: Path | None) -> ssl.SSLContext:
     """
     trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trust.minimum_version = ssl.TLSVersion.TLSv1_2
-    # The chain is verified here, the name in _SecureSocket.verify: OpenSSL would not say for which names it is.
+    # The chain is verified here, the name in _SecureLine.verify: OpenSSL would not say for which names it is.
     trust.check_hostname = False
-    trust.sslsocket_class = _SecureSocket
+    trust.sslsocket_class = _SecureLine
     if ca_file is None:
         trust.load_default_certs()
         return trust
@@ -249,8 +199,9 @@ class PinnedAdapter(BaseAdapter):
             try:
                 line.arm(self._watch)
                 line.reach(address, url.port or 80)
+                self._watch.connect = self._watch.elapsed
                 if self._secure is not None:
-                    assert isinstance(line, _SecureSocket), "_open says so"
+                    assert isinstance(line, _SecureLine), "_open says so"
                     line.shake_hands()
                     self.certificate = line.verify(self._secure.name)
                 reply = _reply(line, request)
@@ -264,19 +215,13 @@ class PinnedAdapter(BaseAdapter):
         """Nothing stays open between exchanges."""
 
 
-def _open(address: IPAddress, secure: Secure | None) -> _DeadlineSocket:
-    try:
-        line = _DeadlineSocket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
-    except OSError as error:
-        if error.errno in {errno.EMFILE, errno.ENFILE}:
-            sentence = f"no further connection can be opened ({error.strerror}): lower crawl.workers or raise ulimit -n"
-            raise PoolmgrError(sentence) from error
-        raise
+def _open(address: IPAddress, secure: Secure | None) -> _Line:
+    line = open_socket(_Line, address.version, socket.SOCK_STREAM)
     if secure is None:
         return line
     # Before it is connected: ssl leaves a socket open when it finds that the connection is reset already.
     wrapped = secure.trust.wrap_socket(line, server_hostname=secure.name, do_handshake_on_connect=False)
-    assert isinstance(wrapped, _SecureSocket), "load_trust says so"
+    assert isinstance(wrapped, _SecureLine), "load_trust says so"
     return wrapped
 
 

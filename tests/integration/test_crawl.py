@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import itertools
-import queue
-import threading
+import socket
 import time
 from collections import Counter
 from dataclasses import replace
@@ -12,14 +11,16 @@ from random import Random
 import dns.name
 import pytest
 
+import poolmgr.crawl.resolve
 import poolmgr.crawl.spider
+import poolmgr.crawl.transport
 from poolmgr.crawl.frontier import Bounds, Progress
+from poolmgr.crawl.line import open_socket
 from poolmgr.crawl.observer import Observer
 from poolmgr.crawl.politeness import Politeness
 from poolmgr.crawl.probe import Exchange
-from poolmgr.crawl.spider import RETRY_SPREAD, STACK_BYTES, crawl
-from poolmgr.crawl.stats import parse_stats
-from poolmgr.errors import ParseError, PoolmgrError
+from poolmgr.crawl.spider import RETRY_SPREAD, crawl
+from poolmgr.errors import PoolmgrError
 from poolmgr.hosts import host_text, parse_host
 from poolmgr.model import Ask, Outcome, Probe, Service
 from tests.lab.crawls import DEADLINE, GOOD, POOL, Lab, Telling, by_name, now, only_address, outcomes
@@ -322,35 +323,28 @@ def test_a_bug_in_a_worker_is_raised_by_the_crawl(lab: Lab, monkeypatch: pytest.
         lab.crawl("a.test")
 
 
-def test_a_crawl_leaves_no_thread_behind(lab: Lab) -> None:
+def test_a_crawl_leaves_no_socket_open_however_it_ends(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"k{number}.test" for number in range(20)]
-    for name in names:
-        lab.add(name)
-    before = set(threading.enumerate())
+    for number, name in enumerate(names):
+        lab.add(name, fault=Fault.SILENT if number % 2 else None)
+    opened: list[socket.socket] = []
+
+    def noting(kind: type[socket.socket], version: int, transport: socket.SocketKind) -> socket.socket:
+        opened.append(open_socket(kind, version, transport))
+        return opened[-1]
+
+    def interrupt(_observer: Observer, progress: Progress) -> None:
+        if progress.probes:
+            raise KeyboardInterrupt
+
+    for module in (poolmgr.crawl.transport, poolmgr.crawl.resolve):
+        monkeypatch.setattr(module, "open_socket", noting)
     lab.crawl(*names)
-    assert [thread.name for thread in set(threading.enumerate()) - before if thread.name == "poolmgr-crawl"] == []
-
-
-def test_a_workers_stack_holds_the_deepest_json() -> None:
-    """How deep depends on the version of Python: the deepest that is looked at, or as deep as its parser goes."""
-    pages = ['{"version": "1", "peers": ' + "[" * depth for depth in (900, 1999, 500_000)]
-    ended: queue.SimpleQueue[type[BaseException]] = queue.SimpleQueue()
-
-    def parse() -> None:
-        for page in pages:
-            try:
-                parse_stats(page.encode(), max_peers=10)
-            except ParseError as error:
-                ended.put(type(error))
-
-    default = threading.stack_size(STACK_BYTES)
-    thread = threading.Thread(target=parse)
-    try:
-        thread.start()
-    finally:
-        threading.stack_size(default)
-    thread.join()
-    assert [ended.get(timeout=10) for _ in pages] == [ParseError] * 3
+    whole = len(opened)
+    with pytest.raises(KeyboardInterrupt):
+        crawl(lab.plan(*names), clock=now, rng=Random(1), observer=Telling(interrupt))
+    assert len(opened) > whole > 2 * len(names)
+    assert [line for line in opened if line.fileno() >= 0] == []
 
 
 def test_each_pool_is_asked_for_under_its_own_host(lab: Lab) -> None:

@@ -1,0 +1,102 @@
+"""Sockets that wait as tasks do, and for no longer than they may."""
+
+from __future__ import annotations
+
+import errno
+import io
+import math
+import select
+import socket
+import ssl
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from poolmgr.crawl.tasks import now, wait
+from poolmgr.errors import PoolmgrError
+from poolmgr.hosts import IPAddress
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+_BUFFER = 16 * 1024
+"""Bytes that are read at once: most stats pages."""
+
+Result = TypeVar("Result")
+
+
+class Line(socket.socket):
+    """A TCP socket whose every wait ends at one time, with TimeoutError."""
+
+    _end = math.inf
+
+    def until(self, end: float) -> None:
+        """Wait no longer than to `end`, on the clock of `tasks.now`."""
+        self._end = end
+        self.settimeout(0)
+
+    def reach(self, address: IPAddress, port: int) -> None:
+        """Connect."""
+        self.in_time(partial(self._join, (str(address), port)), select.POLLOUT)
+
+    def in_time(self, attempt: Callable[[], Result], waits_for: int = select.POLLIN) -> Result:
+        """Return what `attempt` gives as soon as the socket lets it.
+
+        It is tried first and waited for afterwards: what can be done at once mostly can, and what came in time counts
+        although this process comes to it late.
+        """
+        while True:
+            try:
+                return attempt()
+            except BlockingIOError:
+                event = waits_for
+            except ssl.SSLWantReadError:
+                event = select.POLLIN
+            except ssl.SSLWantWriteError:
+                event = select.POLLOUT
+            left = self._end - now()
+            if left <= 0:
+                raise TimeoutError
+            wait((self,), event, left)
+
+    def sendall(self, data: ReadableBuffer, flags: int = 0) -> None:
+        """Send all of `data`."""
+        rest = memoryview(data).cast("B")
+        while rest:
+            rest = rest[self.in_time(partial(super().send, rest, flags), select.POLLOUT) :]
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        """Return what has come, at least a byte; none at the end."""
+        return self.in_time(partial(super().recv, buflen, flags))
+
+    def recv_into(self, buffer: WriteableBuffer, nbytes: int | None = None, flags: int = 0) -> int:
+        """Put into `buffer` what has come, and return how much: at least a byte; none at the end."""
+        return self.in_time(partial(super().recv_into, buffer, nbytes or 0, flags))
+
+    def makefile(self, *_: object, **__: object) -> io.BufferedReader:  # type: ignore[override]  # nobody asks for more
+        """Return what http.client reads from."""
+        return cast("io.BufferedReader", super().makefile("rb", _BUFFER))
+
+    def _join(self, where: tuple[str, int]) -> None:
+        try:
+            self.connect(where)
+        except OSError as error:
+            if error.errno != errno.EISCONN:
+                raise
+
+
+Socket = TypeVar("Socket", bound=socket.socket)
+
+
+def open_socket(kind: type[Socket], version: int, transport: socket.SocketKind) -> Socket:
+    """Return a new socket of the class `kind`, for IPv4 or IPv6.
+
+    Raises PoolmgrError when this process may not open another one.
+    """
+    try:
+        return kind(socket.AF_INET if version == 4 else socket.AF_INET6, transport)
+    except OSError as error:
+        if error.errno in {errno.EMFILE, errno.ENFILE}:
+            sentence = f"no further connection can be opened ({error.strerror}): lower crawl.workers or raise ulimit -n"
+            raise PoolmgrError(sentence) from error
+        raise

@@ -1,0 +1,170 @@
+"""Many calls in one thread, each of which goes on until it has to wait for a socket.
+
+The code of an exchange is written as if it blocked, since that is how requests, http.client and dnspython are made; a
+greenlet lets it stand aside while it waits. A thread for each would do the same, at twice the CPU: most of what a
+thread costs is its queueing for the interpreter.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import select
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self
+
+from greenlet import GreenletExit, getcurrent, greenlet
+
+LAG = 0.2
+"""Seconds by which the thread may be late before its clock stands still: less is the ordinary work of a moment."""
+
+_LOOK = 0.1
+"""Seconds that `run` waits at most, so that a longer time away can be told from waiting."""
+
+_BATCH = 16
+"""Tasks that go on before it is looked again what else can: a few milliseconds of work."""
+
+_EVENTS = 1024
+
+
+class _Task(greenlet):
+    """One call under way. `lag` are the seconds in which it could have gone on and did not."""
+
+    def __init__(self, call: Callable[[], None], tasks: Tasks, rank: int) -> None:
+        super().__init__(call)
+        self.tasks = tasks
+        self.rank = rank
+        self.lag = 0.0
+        self.alarm = 0
+        self.queue = 0
+
+
+class Tasks:
+    """Calls under way in this thread. A context manager: leaving the block ends those that are still waiting."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._watched: dict[int, _Task] = {}
+        self._ready: tuple[deque[tuple[_Task, float]], ...] = (deque(), deque(), deque())
+        self._alarms: list[tuple[float, int, _Task]] = []
+        self._count = itertools.count(1)
+        self._under_way: set[_Task] = set()
+        self._looked = time.monotonic()
+        self._away = 0.0
+
+    @property
+    def clock(self) -> float:
+        """The seconds of a clock that stands still while the thread is late by more than LAG."""
+        return time.monotonic() - self._away
+
+    def __len__(self) -> int:
+        """Return the number of calls under way."""
+        return len(self._under_way)
+
+    def start(self, call: Callable[[], None], *, rank: int) -> None:
+        """Begin `call`, and return when it waits or has ended. What it raises is raised here or by `run`.
+
+        Of the calls that can go on, those of `rank` 0 go first, those of 1 when there are none.
+        """
+        task = _Task(call, self, rank)
+        self._under_way.add(task)
+        self._resume(task)
+
+    def run(self, seconds: float) -> None:
+        """Let calls go on that can, a few at most; where none can, wait for the first one, up to `seconds`."""
+        self._look(0 if any(self._ready) else min(seconds, _LOOK))
+        for _ in range(_BATCH):
+            queue = next(filter(None, self._ready), None)
+            if queue is None:
+                break
+            task, since = queue.popleft()
+            task.lag += self.clock - since
+            self._resume(task)
+
+    def wait(self, task: _Task, lines: Sequence[socket.socket], event: int, seconds: float) -> None:
+        """Let others go on until `event` has come to one of `lines`, or `seconds` have passed."""
+        for line in lines:
+            self._watch(task, line.fileno(), event)
+        task.queue = 0 if event == select.POLLOUT else 1 + task.rank
+        task.alarm = next(self._count)
+        heapq.heappush(self._alarms, (time.monotonic() + seconds, task.alarm, task))
+        assert task.parent is not None, "it was started from another one"
+        task.parent.switch()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        for task in self._under_way:
+            task.throw(GreenletExit)
+        self._epoll.close()
+
+    def _watch(self, task: _Task, descriptor: int, event: int) -> None:
+        """Have `task` woken by `event`: edge-triggered, since it tries before it waits, and told of the rest before."""
+        self._watched[descriptor] = task
+        try:
+            self._epoll.modify(descriptor, event | select.EPOLLET)
+        except FileNotFoundError:
+            self._epoll.register(descriptor, event | select.EPOLLET)
+
+    def _look(self, seconds: float) -> None:
+        """Queue the calls that can go on now."""
+        while self._alarms and self._alarms[0][2].alarm != self._alarms[0][1]:
+            heapq.heappop(self._alarms)
+        first = self._alarms[0][0] if self._alarms else math.inf
+        began = time.monotonic()
+        seconds = min(seconds, max(first - began, 0))
+        events = self._epoll.poll(seconds, _EVENTS)
+        now = time.monotonic()
+        late = now - self._looked - seconds
+        self._looked = now
+        if late > LAG:
+            self._away += late
+        for descriptor, _ in events:
+            self._wake(self._watched[descriptor])
+        # An answer that came before this look counts, however late it is: the time of the others is up.
+        while self._alarms and self._alarms[0][0] <= began:
+            _, alarm, task = heapq.heappop(self._alarms)
+            if task.alarm == alarm:
+                self._wake(task)
+
+    def _wake(self, task: _Task) -> None:
+        if task.alarm:
+            task.alarm = 0
+            self._ready[task.queue].append((task, self.clock))
+
+    def _resume(self, task: _Task) -> None:
+        try:
+            task.switch()
+        finally:
+            if task.dead:
+                self._under_way.discard(task)
+
+
+def wait(lines: Sequence[socket.socket], event: int, seconds: float) -> None:
+    """Wait until `event` (select.POLLIN or POLLOUT) has come to one of `lines`, for `seconds` at most.
+
+    In a call of Tasks others go on meanwhile, and it may return early. Elsewhere it blocks.
+    """
+    task = getcurrent()
+    if isinstance(task, _Task):
+        task.tasks.wait(task, lines, event, seconds)
+        return
+    poll = select.poll()
+    for line in lines:
+        poll.register(line, event)
+    poll.poll(seconds * 1000)
+
+
+def now() -> float:
+    """Return the seconds of a clock that stands still while the call could go on and is not let.
+
+    A deadline that passes while this process is stopped, or busy with others, is not the other side's failure.
+    """
+    task = getcurrent()
+    return task.tasks.clock - task.lag if isinstance(task, _Task) else time.monotonic()
