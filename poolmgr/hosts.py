@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import ipaddress
 import re
 
@@ -16,34 +15,36 @@ MAX_TEXT = 255
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
-Host = dns.name.Name | ipaddress.IPv4Address | ipaddress.IPv6Address
-"""How a keyserver is reached: an absolute DNS name or an address literal."""
 
-_REMEMBERED_HOSTS = 16_384
-"""Hosts parsed once: in a mesh each name is on twenty pages. The largest take 10 MiB."""
+_MAX_NAME = 253
+_MAX_LABEL = 63
+"""Characters of a name without the root's dot, 255 octets on the wire, and of a label (RFC 1035 section 2.3.4)."""
 
 _ADDRESS = re.compile(r"[0-9A-Fa-f:.]+")
-_LABEL = re.compile(rb"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 
 
-class _HostName(dns.name.Name):
-    """A name that works its hash out once: a crawl needs it a hundred times, and dnspython's takes 2 µs each."""
+class HostName(str):
+    """The canonical text of a DNS host name: lower-case ASCII (A-labels), absolute, without the root's dot.
 
-    __slots__ = ("_hash",)
-    _hash: int
+    Made by `parse_host` and `host_name` only. It is text and no dns.name.Name because keyservers choose the names that
+    they list: dnspython's hash of a name is a sum that anybody can steer, so that a page of names which all hash alike
+    makes every dict of them quadratic. The hash of text is keyed with a secret of this process (SipHash).
+    """
 
-    def __hash__(self) -> int:
-        try:
-            return self._hash
-        except AttributeError:
-            # dnspython's names refuse every assignment.
-            object.__setattr__(self, "_hash", super().__hash__())
-            return self._hash
+    __slots__ = ()
+
+    def to_name(self) -> dns.name.Name:
+        """Return the name as DNS has it."""
+        return dns.name.Name([*self.encode().split(b"."), b""])
 
 
-@functools.lru_cache(maxsize=_REMEMBERED_HOSTS)
+Host = HostName | ipaddress.IPv4Address | ipaddress.IPv6Address
+"""How a keyserver is reached: a DNS host name or an address literal."""
+
+
 def parse_host(text: str) -> Host:
-    """Return the address or absolute DNS name that `text` stands for.
+    """Return the address or DNS host name that `text` stands for.
 
     Accepts IPv4 and IPv6 literals (brackets allowed, zone ids not), and host names of letters, digits, hyphens and
     underscores (RFC 1123 section 2.1; underscores because some keyservers have them), with or without the root's dot.
@@ -59,29 +60,42 @@ def parse_host(text: str) -> Host:
             return ipaddress.ip_address(literal)
     except ValueError:
         pass
+    name = text.lower().removesuffix(".")
     try:
-        labels = [dns.name.IDNA_2008.encode(label) for label in text.lower().removesuffix(".").split(".")]
-        name = _HostName([*labels, b""])
+        labels = name.split(".") if name.isascii() else _a_labels(name)
     except dns.exception.DNSException as error:
         raise ParseError(f"{text!a} is neither an address nor a DNS name") from error
+    name = ".".join(labels)
+    if "" in labels or len(name) > _MAX_NAME or max(map(len, labels)) > _MAX_LABEL:
+        raise ParseError(f"{text!a} is neither an address nor a DNS name")
     if not all(map(_LABEL.fullmatch, labels)):
         raise ParseError(f"{text!a} is neither an address nor a host name of letters, digits and hyphens")
     if labels[-1].isdigit():
         raise ParseError(f"{text!a} ends in a number but is no address")
-    return name
+    return HostName(name)
+
+
+def _a_labels(name: str) -> list[str]:
+    return [dns.name.IDNA_2008.encode(label).decode() for label in name.split(".")]
+
+
+def host_name(name: dns.name.Name) -> HostName:
+    """Return the host name that `name` is. Raises ParseError for one that is relative or no host name."""
+    host = parse_host(name.to_text())
+    if not name.is_absolute() or not isinstance(host, HostName):
+        raise ParseError(f"{name} is a relative name: give it in full")
+    return host
 
 
 def host_text(host: Host) -> str:
     """Return `host` as people write it: without the root's dot, addresses without brackets."""
-    if isinstance(host, dns.name.Name):
-        return host.to_text(omit_final_dot=True)
     return str(host)
 
 
-def host_order(host: Host) -> tuple[int, tuple[bytes, ...], int]:
+def host_order(host: Host) -> tuple[int, tuple[str, ...], int]:
     """Return a sort key: names in DNSSEC canonical order (RFC 4034 section 6.1), then IPv4, then IPv6."""
-    if isinstance(host, dns.name.Name):
-        return (0, tuple(label.lower() for label in reversed(host.labels)), 0)
+    if isinstance(host, HostName):
+        return (0, tuple(reversed(host.split("."))), 0)
     return (host.version, (), int(host))
 
 

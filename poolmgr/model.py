@@ -15,7 +15,7 @@ from typing import Self
 import dns.exception
 import dns.name
 
-from poolmgr.hosts import Host, IPAddress, IPNetwork, host_text
+from poolmgr.hosts import Host, HostName, IPAddress, IPNetwork, host_text
 from poolmgr.version import Version
 
 
@@ -287,7 +287,7 @@ class Verdict:
 class Overrides:
     """Keyservers that the operator names, by name or alias, by address, or by network."""
 
-    names: frozenset[dns.name.Name] = frozenset()
+    names: frozenset[HostName] = frozenset()
     networks: tuple[IPNetwork, ...] = ()
 
     def match(self, hosts: tuple[Host, ...], address: IPAddress | None) -> str | None:
@@ -317,7 +317,7 @@ class Pool:
     """
 
     name: dns.name.Name
-    host: dns.name.Name
+    host: HostName
     families: frozenset[Family]
     services: frozenset[Service]
     vhost: Vhost = Vhost.POOL

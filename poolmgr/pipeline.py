@@ -152,7 +152,7 @@ def report(config: Config, file: Path | None) -> tuple[Snapshot, tuple[Row, ...]
     """Return the crawl in `file`, else the newest stored one, and its rows, judged by `config` as it is now."""
     snapshot, publications = _stored(config, file)
     assessment = _assess(config, snapshot, publications)
-    hosts = {host_text(pool.name): host_text(pool.host) for pool in config.pools}
+    hosts = {pool.name.to_text(omit_final_dot=True): host_text(pool.host) for pool in config.pools}
     references = assessment.judgement.references
     return snapshot, rows(snapshot, assessment.selection.verdicts, references, config.policy.window, hosts)
 

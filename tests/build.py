@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import dns.name
 
-from poolmgr.hosts import parse_host
+from poolmgr.hosts import HostName, host_name, parse_host
 from poolmgr.model import (
     Ask,
     Certificate,
@@ -39,12 +39,17 @@ ns1 IN A 192.0.2.53
 """
 
 
+def named(name: str, /) -> HostName:
+    """Return the host name `name`."""
+    return host_name(dns.name.from_text(name))
+
+
 def pool(name: str = "pool.example.org.", /, **fields: object) -> Pool:
     """Return a pool of both families that asks for hkp only and has no floor, with `fields` set otherwise."""
     owner = dns.name.from_text(name)
     values: dict[str, object] = {
         "name": owner,
-        "host": owner,
+        "host": host_name(owner),
         "families": frozenset(Family),
         "services": frozenset({Service.HKP}),
         **fields,
@@ -59,7 +64,7 @@ def overrides(*entries: str) -> Overrides:
         try:
             networks.append(ipaddress.ip_network(entry))
         except ValueError:
-            names.add(dns.name.from_text(entry))
+            names.add(named(entry))
     return Overrides(names=frozenset(names), networks=tuple(networks))
 
 

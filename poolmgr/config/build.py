@@ -18,6 +18,7 @@ from poolmgr.crawl.politeness import Politeness
 from poolmgr.crawl.probe import Canary, Exchange, Lookup, Search
 from poolmgr.crawl.resolve import Nameservers
 from poolmgr.crawl.spider import Crawl
+from poolmgr.hosts import HostName, host_name
 from poolmgr.judge.verdict import Policy
 from poolmgr.model import Family, Overrides, Pool, Service, Vhost
 from poolmgr.publish.rfc2136 import Primary
@@ -129,8 +130,8 @@ def _lookup(crawl: schema.CrawlSection) -> Lookup:
 def _overrides(entries: Iterable[Override]) -> Overrides:
     entries = tuple(entries)
     return Overrides(
-        names=frozenset(entry for entry in entries if isinstance(entry, dns.name.Name)),
-        networks=tuple(entry for entry in entries if not isinstance(entry, dns.name.Name)),
+        names=frozenset(entry for entry in entries if isinstance(entry, HostName)),
+        networks=tuple(entry for entry in entries if not isinstance(entry, HostName)),
     )
 
 
@@ -150,7 +151,7 @@ def _pool(pool: schema.PoolSection) -> Pool:
     floors = {Family.IPV4: pool.min_members.ipv4, Family.IPV6: pool.min_members.ipv6}
     return Pool(
         name=pool.name,
-        host=pool.host or pool.name,
+        host=pool.host or host_name(pool.name),
         families=frozenset(pool.families),
         services=frozenset(pool.services),
         vhost=pool.vhost,

@@ -16,7 +16,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from poolmgr.errors import ParseError
-from poolmgr.hosts import Host, IPAddress, IPNetwork, parse_host
+from poolmgr.hosts import Host, HostName, IPAddress, IPNetwork, parse_host
 from poolmgr.model import Family, Service
 from poolmgr.version import Version
 
@@ -33,7 +33,7 @@ _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 Socket = tuple[IPAddress, int]
 """Address and port."""
-Override = dns.name.Name | IPNetwork
+Override = HostName | IPNetwork
 """What names a keyserver in `exclude` and `include_only`; an address is the network that holds only it."""
 
 
@@ -195,11 +195,15 @@ def _parse_host(value: object) -> Host:
     return parse_host(_text(value))
 
 
-def _parse_name(value: object) -> dns.name.Name:
+def _parse_host_name(value: object) -> HostName:
     host = _parse_host(value)
-    if not isinstance(host, dns.name.Name):
+    if not isinstance(host, HostName):
         raise ParseError(f"{shown(value)} is an address: give a DNS name")
     return host
+
+
+def _parse_name(value: object) -> dns.name.Name:
+    return _parse_host_name(value).to_name()
 
 
 def _parse_network(value: object) -> IPNetwork:
@@ -275,6 +279,7 @@ def _parse_fingerprint(value: object) -> str:
 
 PERCENT = Scalar(_parse_percent, _pattern(_PERCENT))
 HOST = Scalar(_parse_host, _ANY_TEXT)
+HOST_NAME = Scalar(_parse_host_name, _ANY_TEXT)
 NAME = Scalar(_parse_name, _ANY_TEXT)
 NETWORK = Scalar(_parse_network, _ANY_TEXT)
 OVERRIDE = Scalar(_parse_override, _ANY_TEXT)

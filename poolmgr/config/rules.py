@@ -11,7 +11,6 @@ from poolmgr.config import fields as kind
 from poolmgr.config.document import Place, Problem
 from poolmgr.config.schema import FAMILY, MAX_RECORDS, MIN_MEMBERS, FloorSection, PolicySection, PoolSection
 from poolmgr.errors import ParseError
-from poolmgr.hosts import host_text
 from poolmgr.model import Family
 
 T = TypeVar("T")
@@ -76,9 +75,10 @@ def _pool_names(file: object) -> Iterator[Problem]:
         name = _read(kind.NAME, file, *place)
         if name is None:
             continue
-        text = host_text(name)
+        text = name.to_text(omit_final_dot=True)
         if origin is not None and not name.is_subdomain(origin):
-            yield Problem(place, f"{text} is not in the zone {host_text(origin)}: give a name at or below zone.origin")
+            zone = origin.to_text(omit_final_dot=True)
+            yield Problem(place, f"{text} is not in the zone {zone}: give a name at or below zone.origin")
         if first.setdefault(name, pool) != pool:
             yield Problem(place, f"{text} is the name of pools[{first[name][-1]}] too: give another, or remove one")
 

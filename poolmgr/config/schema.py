@@ -25,7 +25,7 @@ from poolmgr.crawl.politeness import Politeness
 from poolmgr.crawl.probe import Exchange
 from poolmgr.crawl.resolve import Nameservers
 from poolmgr.crawl.spider import PORTS, Crawl
-from poolmgr.hosts import Host, IPNetwork
+from poolmgr.hosts import Host, HostName, IPNetwork
 from poolmgr.judge.verdict import Policy
 from poolmgr.model import Family, Pool, Service, Vhost
 from poolmgr.publish.rfc2136 import Primary
@@ -138,7 +138,7 @@ class SelfCheckSection(Section):
     """IPv4 addresses with a TCP port that takes connections whenever the network is up."""
     ipv6: tuple[Annotated[kind.Socket, kind.check_target(Family.IPV6)], ...] = ()
     """The same for IPv6."""
-    name: DomainName | None = None
+    name: Annotated[HostName, kind.HOST_NAME] | None = None
     """Name that has an address whenever DNS is up."""
 
 
@@ -245,7 +245,7 @@ class PoolSection(Section):
 
     name: DomainName
     """Owner name of the pool, written in full."""
-    host: Annotated[dns.name.Name, kind.NAME] | None = None
+    host: Annotated[HostName, kind.HOST_NAME] | None = None
     """Name that the pool's clients ask keyservers for; by default the pool's."""
     families: Annotated[tuple[Annotated[Family, FAMILY], ...], FILLED] = _written(tuple(map(str, Family)))
     """Address families to publish."""

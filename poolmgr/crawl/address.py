@@ -75,6 +75,28 @@ _IPV6 = (
 )
 
 
+MAX_ALIKE = 8
+"""Addresses of one hash that a crawl deals with. That two are alike by chance is one in 10^12."""
+
+
+class Alike:
+    """Keeps a crawl's dicts of addresses quick.
+
+    ipaddress hashes an IPv6 address by its number modulo 2**61 - 1. In a /48 there are thousands that hash alike, and a
+    dict of those looks at all of them for each.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, set[bytes]] = {}
+
+    def is_one_too_many(self, address: IPAddress) -> bool:
+        """Take note of `address`, and return whether it is alike to MAX_ALIKE others that came before it."""
+        known = self._known.setdefault(hash(address), set())
+        if len(known) < MAX_ALIKE:
+            known.add(address.packed)
+        return address.packed not in known
+
+
 def refusal(address: IPAddress, allow: tuple[IPNetwork, ...] = ()) -> str | None:
     """Return why `address` must be neither connected to nor published, or None where it may be.
 

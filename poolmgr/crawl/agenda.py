@@ -6,10 +6,8 @@ import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-import dns.name
-
 from poolmgr.crawl.place import Place, Target
-from poolmgr.hosts import Host, IPAddress
+from poolmgr.hosts import Host, HostName, IPAddress
 from poolmgr.model import Ask, Endpoint, Outcome, Probe, Service, Stats
 
 STATS_PATH = "/pks/stats"
@@ -45,7 +43,7 @@ class Survey:
     the peers of one address.
     """
 
-    hosts: tuple[dns.name.Name, ...]
+    hosts: tuple[HostName, ...]
     services: tuple[Service, ...]
     ports: Mapping[Service, int]
     max_peers: int
@@ -59,7 +57,7 @@ class Agenda:
 
     def __init__(self, survey: Survey) -> None:
         self._survey = survey
-        self._next_host: dict[Host, dns.name.Name] = dict(itertools.pairwise(survey.hosts))
+        self._next_host: dict[Host, HostName] = dict(itertools.pairwise(survey.hosts))
 
     def endpoint(self, address: IPAddress, service: Service) -> Endpoint:
         """Return where `service` is at `address`."""
@@ -102,7 +100,7 @@ class Agenda:
 
     def under_own_name(self, place: Place, name: Host) -> list[Target]:
         """Return the lookups under the keyserver's own name, which an address literal is not."""
-        if place.stats is None or not isinstance(name, dns.name.Name) or name in self._survey.hosts:
+        if place.stats is None or not isinstance(name, HostName) or name in self._survey.hosts:
             return []
         failed = {
             target.endpoint

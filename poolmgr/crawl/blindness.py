@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-import dns.name
-
-from poolmgr.hosts import Host, IPAddress, host_text
+from poolmgr.hosts import Host, HostName, IPAddress, host_text
 from poolmgr.model import Ask, Family, Keyserver, KeyserverAddress, Outcome, Snapshot
 
 NEARLY_ALL = 0.9
@@ -27,7 +25,7 @@ class SelfCheck:
     """What must be reachable while the crawler's own network is up: targets by family, and a name with an address."""
 
     targets: Mapping[Family, tuple[CheckTarget, ...]] = field(default_factory=dict)
-    name: dns.name.Name | None = None
+    name: HostName | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +103,7 @@ def _addresses_gone(family: Family, before: Snapshot, snapshot: Snapshot) -> Ite
 
 
 def _names(keyserver: Keyserver) -> Iterator[Host]:
-    return (host for host in keyserver.hosts if isinstance(host, dns.name.Name))
+    return (host for host in keyserver.hosts if isinstance(host, HostName))
 
 
 def _addresses(snapshot: Snapshot, family: Family) -> Iterator[KeyserverAddress]:

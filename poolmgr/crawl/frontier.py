@@ -8,15 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-import dns.name
-
-from poolmgr.crawl.address import refusal
+from poolmgr.crawl.address import Alike, refusal
 from poolmgr.crawl.agenda import Agenda, Survey
 from poolmgr.crawl.identity import keyservers, owners
 from poolmgr.crawl.place import UNLISTED, Found, Place, Target
 from poolmgr.crawl.politeness import Lanes, Politeness
 from poolmgr.errors import ParseError
-from poolmgr.hosts import Host, IPAddress, IPNetwork, address_order, parse_host
+from poolmgr.hosts import Host, HostName, IPAddress, IPNetwork, address_order, parse_host
 from poolmgr.model import Ask, Outcome, Peer, Probe, Service, Snapshot, Stats
 
 RECON_PORT = 11370
@@ -24,7 +22,7 @@ RECON_PORT = 11370
 
 MAX_PORT = 65535
 
-_SPECIAL_NAMES = frozenset({b"localhost", b"invalid", b"local", b"onion", b"alt"})
+_SPECIAL_NAMES = frozenset({"localhost", "invalid", "local", "onion", "alt"})
 """Top-level labels that never lead to a public keyserver: RFC 6761, 6762, 7686 and 9476. (`test` does, in a lab.)"""
 
 
@@ -48,7 +46,7 @@ class Bounds:
 class Resolve:
     """Work: look `name` up and feed the Answer to `Frontier.resolved`."""
 
-    name: dns.name.Name
+    name: HostName
 
 
 Work = Resolve | Target
@@ -103,6 +101,7 @@ class Frontier:
         self._agenda = Agenda(survey)
         self._started = started
         self._pool_hosts = frozenset(survey.hosts)
+        self._alike = Alike()
         self._hosts: dict[Host, Found] = {}
         self._places: dict[IPAddress, Place] = {}
         self._listed: deque[tuple[Peer, int]] = deque((Peer(seed), 0) for seed in seeds)
@@ -131,12 +130,14 @@ class Frontier:
         """How far the crawl is."""
         return Progress(len(self._hosts), self._resolved, self._probed, self._waiting)
 
-    def resolved(self, name: dns.name.Name, answer: Answer) -> None:
+    def resolved(self, name: HostName, answer: Answer) -> None:
         """Take in what DNS says of `name`."""
         self._resolved += 1
         found = self._hosts[name]
-        found.addresses = _fair_share(answer.addresses, self._bounds.max_addresses)
-        found.surplus = len(set(answer.addresses)) - len(found.addresses)
+        told = {address.packed: address for address in answer.addresses}
+        share = _fair_share(told.values(), self._bounds.max_addresses)
+        found.addresses = tuple(address for address in share if not self._alike.is_one_too_many(address))
+        found.surplus = len(told) - len(found.addresses)
         found.problem = answer.problem
         if found.is_followed:
             self._follow(name, found)
@@ -220,8 +221,10 @@ class Frontier:
         if len(self._hosts) >= self._bounds.max_keyservers:
             self._refused_names = True
             return None
+        if not isinstance(host, HostName) and self._alike.is_one_too_many(host):
+            return None
         found = self._hosts[host] = Found()
-        if isinstance(host, dns.name.Name):
+        if isinstance(host, HostName):
             self._emitted += 1
             self._due.append(Resolve(host))
         else:
@@ -275,19 +278,20 @@ class Frontier:
         if told is not None and told in self._hosts and place.address in self._hosts[told].addresses:
             self._listed.append((Peer(told), place.depth))
 
-    def _told(self, stats: Stats) -> dns.name.Name | None:
+    def _told(self, stats: Stats) -> HostName | None:
         """Return the name that a page gives itself, less the port that Hockeypuck may echo after it."""
         try:
             host = parse_host((stats.hostname or "").partition(":")[0])
         except ParseError:
             return None
-        return host if isinstance(host, dns.name.Name) and self._is_believable(host) else None
+        return host if isinstance(host, HostName) and self._is_believable(host) else None
 
     def _is_believable(self, host: Host) -> bool:
         """Whether a keyserver may call itself or a peer so. A pool's own name leads to many keyservers and is none."""
-        if not isinstance(host, dns.name.Name):
+        if not isinstance(host, HostName):
             return True
-        return len(host) > 2 and host.labels[-2] not in _SPECIAL_NAMES and host not in self._pool_hosts
+        _, dot, top = host.rpartition(".")
+        return bool(dot) and top not in _SPECIAL_NAMES and host not in self._pool_hosts
 
     def _cut_short(self) -> tuple[str, ...]:
         bounds = self._bounds
@@ -325,9 +329,9 @@ def _hints(peer: Peer) -> tuple[tuple[int, ...], tuple[str, ...]]:
     return ports, () if peer.stats_path is None else (peer.stats_path,)
 
 
-def _fair_share(addresses: tuple[IPAddress, ...], limit: int) -> tuple[IPAddress, ...]:
+def _fair_share(addresses: Iterable[IPAddress], limit: int) -> tuple[IPAddress, ...]:
     """Return at most `limit` of `addresses`, lowest first, the families in turn: neither crowds out the other."""
-    ordered = sorted(set(addresses), key=address_order)
+    ordered = sorted(addresses, key=address_order)
     families = ([address for address in ordered if address.version == version] for version in (4, 6))
     pairs = itertools.zip_longest(*families)
     return tuple(address for pair in pairs for address in pair if address is not None)[:limit]

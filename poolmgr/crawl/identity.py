@@ -6,10 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-import dns.name
-
 from poolmgr.crawl.place import UNLISTED, Found, Place
-from poolmgr.hosts import Host, IPAddress, address_order, host_order
+from poolmgr.hosts import Host, HostName, IPAddress, address_order, host_order
 from poolmgr.model import Keyserver
 
 
@@ -72,9 +70,9 @@ def keyservers(
 
 
 def _owner(place: Place, leading: list[Host], hosts: Mapping[Host, Found]) -> Host:
-    if place.told in leading:
+    if place.told is not None and place.told in leading:
         return place.told
-    return min(leading, key=lambda host: (not isinstance(host, dns.name.Name), hosts[host].depth, host_order(host)))
+    return min(leading, key=lambda host: (not isinstance(host, HostName), hosts[host].depth, host_order(host)))
 
 
 def _peers(

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-import dns.name
-
-from poolmgr.hosts import Host, IPAddress
+from poolmgr.hosts import Host, HostName, IPAddress
 from poolmgr.model import Ask, Endpoint, KeyserverAddress, Peer, Probe, Stats
 
 UNLISTED = 2**31
@@ -90,7 +88,7 @@ class Place:
     hits: int = 0
     stats: Stats | None = None
     counts: list[int] = field(default_factory=list)
-    told: dns.name.Name | None = None
+    told: HostName | None = None
     peers: tuple[Peer, ...] = ()
     probes: dict[Target, Probe] = field(default_factory=dict)
 

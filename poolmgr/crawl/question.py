@@ -45,6 +45,8 @@ _QUERIES = {
 }
 """A question for the root name by family: all that a question has beside its ID and name."""
 
+_Owner = tuple[bytes, ...]
+
 _ADDRESS_OCTETS = {Family.IPV4: 4, Family.IPV6: 16}
 
 
@@ -105,8 +107,8 @@ def _parse_reply(wire: bytes, name: dns.name.Name, family: Family) -> Reply:
     for _ in range(questions):
         parser.get_name(decompress=True)
         parser.get_bytes(4)
-    addresses: dict[dns.name.Name, list[IPAddress]] = {}
-    aliases: dict[dns.name.Name, dns.name.Name] = {}
+    addresses: dict[_Owner, list[IPAddress]] = {}
+    aliases: dict[_Owner, dns.name.Name] = {}
     rcode = flags & 0xF
     is_denial = False
     for number in range(answers + authorities + additional):
@@ -120,26 +122,32 @@ def _parse_reply(wire: bytes, name: dns.name.Name, family: Family) -> Reply:
                 is_denial = is_denial or rdtype == dns.rdatatype.SOA
             elif rdclass == dns.rdataclass.IN and rdtype == _TYPES[family]:
                 octets = parser.get_bytes(_ADDRESS_OCTETS[family])
-                addresses.setdefault(owner, []).append(ipaddress.ip_address(octets))
+                addresses.setdefault(_owner(owner), []).append(ipaddress.ip_address(octets))
                 continue
             elif rdclass == dns.rdataclass.IN and rdtype == dns.rdatatype.CNAME:
-                aliases.setdefault(owner, parser.get_name(decompress=True))
+                aliases.setdefault(_owner(owner), parser.get_name(decompress=True))
                 continue
             parser.get_remaining()
     meant = name
     for _ in range(MAX_CHAIN):
-        if meant in addresses or meant not in aliases:
+        key = _owner(meant)
+        if key in addresses or key not in aliases:
             break
-        meant = aliases[meant]
+        meant = aliases[key]
     else:
         raise ParseError(f"more than {MAX_CHAIN} aliases in one answer")
     return Reply(
         rcode=rcode,
         is_truncated=False,
-        addresses=tuple(addresses.get(meant, ())),
+        addresses=tuple(addresses.get(_owner(meant), ())),
         alias=None if meant is name else meant,
         is_denial=is_denial,
     )
+
+
+def _owner(name: dns.name.Name) -> _Owner:
+    """Return what tells `name` from others: not its own hash, by which anybody can make names that are all alike."""
+    return tuple(label.lower() for label in name.labels)
 
 
 class Question:

@@ -16,7 +16,6 @@ from types import TracebackType
 from typing import Self
 
 import dns.entropy
-import dns.name
 import dns.query
 import dns.resolver
 
@@ -25,7 +24,7 @@ from poolmgr.crawl.line import Line, open_socket
 from poolmgr.crawl.question import Question, is_reply
 from poolmgr.crawl.tasks import now, wait
 from poolmgr.errors import PoolmgrError
-from poolmgr.hosts import IPAddress
+from poolmgr.hosts import HostName, IPAddress
 from poolmgr.model import Family
 
 
@@ -49,14 +48,15 @@ class Resolver:
         self._message_id = message_id
         self._servers = nameservers.servers or _system_servers()
 
-    def addresses(self, name: dns.name.Name) -> Answer:
+    def addresses(self, name: HostName) -> Answer:
         """Return the addresses of `name` in both families, or why there are none.
 
         A family that cannot be had does not count where the other one can. Raises PoolmgrError when this process may
         not open another socket.
         """
         end = now() + self._timeout.total_seconds()
-        questions = [Question(name, family, len(self._servers), self._message_id) for family in Family]
+        asked = name.to_name()
+        questions = [Question(asked, family, len(self._servers), self._message_id) for family in Family]
         with _Lines(self._servers) as lines:
             while any(question.is_open for question in questions) and now() < end:
                 lines.ask(questions, end)

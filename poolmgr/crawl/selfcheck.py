@@ -10,11 +10,10 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
-import dns.name
-
 from poolmgr.crawl.blindness import CheckTarget, Checkup, SelfCheck
 from poolmgr.crawl.frontier import Answer
 from poolmgr.errors import PoolmgrError
+from poolmgr.hosts import HostName
 
 TIMEOUT = timedelta(seconds=5)
 """Time of one connect: a second and a third SYN (after 1 and 3 seconds, RFC 6298) still have their chance."""
@@ -24,7 +23,7 @@ _POLL = 0.1
 
 
 def check_up(
-    check: SelfCheck, addresses: Callable[[dns.name.Name], Answer], *, moment: str, stop: threading.Event
+    check: SelfCheck, addresses: Callable[[HostName], Answer], *, moment: str, stop: threading.Event
 ) -> Checkup:
     """Connect to all targets of `check` and look its name up, all at once, and return what failed.
 
@@ -69,5 +68,5 @@ def _connect(target: CheckTarget) -> str | None:
     return None
 
 
-def _resolve(addresses: Callable[[dns.name.Name], Answer], name: dns.name.Name) -> str | None:
+def _resolve(addresses: Callable[[HostName], Answer], name: HostName) -> str | None:
     return addresses(name).problem

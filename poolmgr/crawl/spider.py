@@ -14,8 +14,6 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-import dns.name
-
 from poolmgr.crawl.agenda import Survey
 from poolmgr.crawl.frontier import Bounds, Frontier, Resolve, Work
 from poolmgr.crawl.observer import Observer
@@ -26,7 +24,7 @@ from poolmgr.crawl.resolve import Nameservers, Resolver
 from poolmgr.crawl.tasks import Tasks
 from poolmgr.crawl.transport import load_trust
 from poolmgr.errors import PoolmgrError
-from poolmgr.hosts import Host
+from poolmgr.hosts import Host, HostName
 from poolmgr.model import Ask, Probe, Service, Snapshot, Stats
 
 PORTS = {Service.HKP: 11371, Service.HTTP: 80, Service.HKPS: 443}
@@ -57,7 +55,7 @@ class Crawl:
 
     seeds: tuple[Host, ...]
     lookup: Lookup
-    hosts: tuple[dns.name.Name, ...]
+    hosts: tuple[HostName, ...]
     services: tuple[Service, ...] = (Service.HKP, Service.HTTP)
     own_name: bool = False
     known: tuple[tuple[Host, datetime], ...] = ()

@@ -7,6 +7,7 @@ their headings and only those that are wanted are read: the histograms, most of 
 from __future__ import annotations
 
 import codecs
+import functools
 import html
 import itertools
 import json
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from poolmgr.errors import ParseError
-from poolmgr.hosts import MAX_TEXT, parse_host
+from poolmgr.hosts import MAX_TEXT, HostName, parse_host
 from poolmgr.model import Peer, Stats
 
 _MAX_COUNT = 2**63 - 1
@@ -37,6 +38,9 @@ _MAX_DEPTH = 2000
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _NO_BRACKETS = bytes(set(range(256)) - _STEPS.keys())
+
+_REMEMBERED_PEERS = 16_384
+"""Peers read once: in a mesh each is on twenty pages. As their texts are cut to MAX_TEXT, they take 20 MiB at most."""
 
 _JSON_COUNTS = ("total", "Total", "numkeys")
 
@@ -303,6 +307,7 @@ def _first_peer(recon: str | None, http: str | None) -> Peer | None:
     return Peer(peer.host) if (peer := _peer(http)) is not None else None
 
 
+@functools.lru_cache(maxsize=_REMEMBERED_PEERS)
 def _peer(text: str | None) -> Peer | None:
     """Return the peer at ``host port``, ``host:port``, ``[v6]:port`` or a host alone; None where there is no host."""
     host, blank, port = (text or "").partition(" ")
@@ -322,7 +327,9 @@ def _fold(peers: Iterable[Peer | None]) -> tuple[tuple[Peer, ...], int]:
         if peer is None:
             rejected += 1
         else:
-            found.setdefault(peer.host, peer)
+            # IPv6Address hashes by its number modulo 2**61 - 1: a page could list thousands that are all alike.
+            key = peer.host if isinstance(peer.host, HostName) else peer.host.packed
+            found.setdefault(key, peer)
     return tuple(found.values()), rejected
 
 

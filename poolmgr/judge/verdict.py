@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-import dns.name
-
-from poolmgr.hosts import host_text
+from poolmgr.hosts import HostName, host_text
 from poolmgr.judge.freshness import (
     LEAST_COUNT,
     Cohort,
@@ -245,7 +243,7 @@ def _services(case: _Case) -> Iterator[Reason]:
 
 
 def _not_asked(case: _Case, service: Service, accepted: tuple[str, ...]) -> str:
-    if case.pool.vhost is Vhost.OWN and not isinstance(case.keyserver.name, dns.name.Name):
+    if case.pool.vhost is Vhost.OWN and not isinstance(case.keyserver.name, HostName):
         return f"{service} must answer under the keyserver's own name, and no name leads to this address"
     return f"{service} was not asked as {' or '.join(accepted)} in this crawl: crawl again"
 

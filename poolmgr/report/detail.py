@@ -114,7 +114,7 @@ def _said(stats: Stats) -> Iterator[str]:
 
 
 def _judged(verdict: Verdict) -> Iterator[str]:
-    yield f"{host_text(verdict.pool)} {verdict.address or 'no address'}: {verdict.state}"
+    yield f"{verdict.pool.to_text(omit_final_dot=True)} {verdict.address or 'no address'}: {verdict.state}"
     yield from (f"  {reason.sentence}" for reason in verdict.reasons)
     yield from (f"  warning: {warning.sentence}" for warning in verdict.warnings)
 
@@ -141,7 +141,7 @@ def to_json(
         "snapshot": json.loads(snapshot_json.to_json(snapshot)),
         "verdicts": [
             {
-                "pool": host_text(verdict.pool),
+                "pool": verdict.pool.to_text(omit_final_dot=True),
                 "keyserver": host_text(verdict.keyserver),
                 "address": None if verdict.address is None else str(verdict.address),
                 "state": verdict.state,

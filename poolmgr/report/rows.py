@@ -63,7 +63,7 @@ def rows(
         stats = address.stats if address is not None else None
         reference = reference_for(stats, references, window) if stats is not None else None
         keys = stats.keys if stats is not None else None
-        pool = host_text(verdict.pool)
+        pool = verdict.pool.to_text(omit_final_dot=True)
         result.append(
             Row(
                 pool=pool,

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import dns.name
 
 from poolmgr.errors import ParseError, StoreError
-from poolmgr.hosts import IPAddress, host_text
+from poolmgr.hosts import IPAddress
 from poolmgr.judge.selection import Members
 from poolmgr.model import Family, Snapshot
 from poolmgr.report import snapshot as snapshot_json
@@ -99,7 +99,7 @@ class Store:
     def save_publication(self, publication: Publication) -> None:
         """Store what was published, and forget all but the last thousand of that target."""
         members = [
-            [host_text(pool), family, [str(address) for address in addresses]]
+            [pool.to_text(omit_final_dot=True), family, [str(address) for address in addresses]]
             for (pool, family), addresses in publication.members.items()
         ]
         with _explained("store a publication in", self._path), self._database:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import timedelta
 from random import Random
 
-import dns.name
 import pytest
 
 import poolmgr.crawl.resolve
@@ -23,12 +22,13 @@ from poolmgr.crawl.spider import RETRY_SPREAD, crawl
 from poolmgr.errors import PoolmgrError
 from poolmgr.hosts import host_text, parse_host
 from poolmgr.model import Ask, Outcome, Probe, Service
-from tests.lab.crawls import DEADLINE, GOOD, POOL, Lab, Telling, by_name, now, only_address, outcomes
+from tests.build import named
+from tests.lab.crawls import DEADLINE, GOOD, POOL_HOST, Lab, Telling, by_name, now, only_address, outcomes
 from tests.lab.mesh import Fault
 from tests.lab.nameserver import NameFault
 from tests.lab.pages import Dialect
 
-REGION = dns.name.from_text("eu.pool.keys.test.")
+REGION = named("eu.pool.keys.test.")
 PATIENT = Exchange(deadline=timedelta(seconds=60))
 
 
@@ -152,7 +152,7 @@ def test_a_keyserver_never_has_more_requests_at_a_time_than_is_polite(lab: Lab) 
         lab.mesh.most_in_flight = 0
         polite = Politeness(in_flight=in_flight)
         snapshot = crawl(
-            replace(lab.plan("wide.test"), hosts=(POOL, REGION), politeness=polite), clock=now, rng=Random(1)
+            replace(lab.plan("wide.test"), hosts=(POOL_HOST, REGION), politeness=polite), clock=now, rng=Random(1)
         )
         assert lab.mesh.most_in_flight == in_flight
         assert len(snapshot.keyservers[0].addresses) == 4
@@ -349,6 +349,6 @@ def test_a_crawl_leaves_no_socket_open_however_it_ends(lab: Lab, monkeypatch: py
 
 def test_each_pool_is_asked_for_under_its_own_host(lab: Lab) -> None:
     a = lab.add("a.test")
-    crawl(replace(lab.plan("a.test"), hosts=(POOL, REGION)), clock=now, rng=Random(1))
+    crawl(replace(lab.plan("a.test"), hosts=(POOL_HOST, REGION)), clock=now, rng=Random(1))
     asked = [request.host.partition(":")[0] for request in a.requests if request.service is Service.HTTP]
     assert asked == ["pool.keys.test", "eu.pool.keys.test"]

@@ -24,6 +24,7 @@ from poolmgr.crawl.frontier import Answer
 from poolmgr.crawl.resolve import Nameservers, Resolver
 from poolmgr.errors import PoolmgrError
 from poolmgr.hosts import address_order
+from tests.build import named
 from tests.lab.nameserver import NameFault, Nameserver
 
 TIMEOUT = 0.5
@@ -37,7 +38,7 @@ def nameserver() -> Iterator[Nameserver]:
 
 def look_up(nameserver: Nameserver, name: str) -> Answer:
     resolver = Resolver(Nameservers(servers=(nameserver.server,), timeout=timedelta(seconds=TIMEOUT)))
-    return resolver.addresses(dns.name.from_text(name))
+    return resolver.addresses(named(name))
 
 
 def found(answer: Answer) -> list[str]:
@@ -156,7 +157,7 @@ def honest(query: dns.message.Message, line: socket.socket, client: tuple[str, i
 
 def ask(*servers: Address, seconds: float = 20) -> Answer:
     resolver = Resolver(Nameservers(servers=servers, timeout=timedelta(seconds=seconds)))
-    return resolver.addresses(dns.name.from_text("a.test"))
+    return resolver.addresses(named("a.test"))
 
 
 def test_a_lost_question_is_sent_again_before_the_time_is_up() -> None:

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import dns.name
 import pytest
 
 from poolmgr.crawl.blindness import SelfCheck
@@ -17,6 +16,7 @@ from poolmgr.crawl.selfcheck import check_up
 from poolmgr.errors import PoolmgrError
 from poolmgr.hosts import IPAddress
 from poolmgr.model import Family
+from tests.build import named
 from tests.lab.crawls import Lab
 from tests.lab.mesh import LabKeyserver
 from tests.lab.nameserver import NameFault
@@ -81,7 +81,7 @@ def test_a_check_up_tells_what_is_up_from_what_is_not(lab: Lab, target: Target) 
     resolve = Resolver(Nameservers(servers=(lab.nameserver.server,))).addresses
     checks = {
         name: check_up(
-            SelfCheck(targets={Family.IPV4: (up, down)}, name=dns.name.from_text(name)),
+            SelfCheck(targets={Family.IPV4: (up, down)}, name=named(name)),
             resolve,
             moment="now",
             stop=threading.Event(),
@@ -97,7 +97,7 @@ def test_a_check_up_is_stopped_at_once(lab: Lab) -> None:
     lab.nameserver.faults["up.test"] = NameFault.SILENT
     stop = threading.Event()
     stop.set()
-    check = SelfCheck(name=dns.name.from_text("up.test"))
+    check = SelfCheck(name=named("up.test"))
     with pytest.raises(PoolmgrError, match="stopped at the self-check before the crawl"):
         check_up(
             check,

@@ -16,7 +16,7 @@ from poolmgr.crawl.observer import Observer
 from poolmgr.crawl.probe import Canary, Exchange
 from poolmgr.crawl.resolve import Nameservers
 from poolmgr.crawl.spider import Crawl, crawl
-from poolmgr.hosts import host_text, parse_host
+from poolmgr.hosts import host_name, host_text, parse_host
 from poolmgr.judge.selection import select
 from poolmgr.judge.verdict import Policy, judge
 from poolmgr.model import Ask, Family, Keyserver, KeyserverAddress, Outcome, Pool, ReasonCode, Service, Snapshot, State
@@ -27,6 +27,7 @@ from tests.lab.process import PATIENCE
 from tests.lab.site import Site
 
 POOL = dns.name.from_text("pool.keys.test.")
+POOL_HOST = host_name(POOL)
 DEADLINE = timedelta(seconds=1)
 
 GOOD = {
@@ -62,7 +63,7 @@ class Lab:
         return Crawl(
             seeds=tuple(parse_host(seed) for seed in seeds),
             lookup=Canary(CANARY),
-            hosts=(POOL,),
+            hosts=(POOL_HOST,),
             bounds=Bounds(allow_networks=self.mesh.networks),
             exchange=Exchange(deadline=DEADLINE),
             nameservers=Nameservers(servers=(self.nameserver.server,)),
@@ -131,7 +132,7 @@ def verdicts(snapshot: Snapshot) -> dict[str, set[ReasonCode]]:
     """
     pool = Pool(
         name=POOL,
-        host=POOL,
+        host=POOL_HOST,
         families=frozenset(Family),
         services=frozenset({Service.HKP, Service.HTTP}),
         max_records=99,

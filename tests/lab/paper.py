@@ -9,13 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-import dns.name
-
 from poolmgr.crawl.agenda import Survey
 from poolmgr.crawl.frontier import Answer, Bounds, Frontier, Progress, Resolve, Work
 from poolmgr.crawl.place import Target
 from poolmgr.crawl.politeness import Politeness
-from poolmgr.hosts import Host, host_text, parse_host
+from poolmgr.hosts import Host, HostName, host_text, parse_host
 from poolmgr.model import Ask, Outcome, Peer, Probe, Service, Snapshot, Stats
 
 STARTED = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -85,7 +83,7 @@ def crawl_paper(
     paper: Paper,
     *seeds: str,
     bounds: Bounds = BOUNDS,
-    hosts: tuple[dns.name.Name, ...] = (),
+    hosts: tuple[HostName, ...] = (),
     survey: Survey = SURVEY,
     politeness: Politeness = POLITENESS,
     known: tuple[tuple[Host, datetime], ...] = (),
@@ -149,7 +147,7 @@ class _Answers:
         self._paper = paper
         self._asked: Counter[tuple[object, ...]] = Counter()
 
-    def resolve(self, name: dns.name.Name) -> Answer:
+    def resolve(self, name: HostName) -> Answer:
         addresses = tuple(ipaddress.ip_address(address) for address in self._paper.names.get(host_text(name), ()))
         return Answer(addresses) if addresses else Answer(problem="no such name")
 

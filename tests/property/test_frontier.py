@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from random import Random
 
-import dns.name
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,12 +15,13 @@ from poolmgr.crawl.frontier import Bounds
 from poolmgr.crawl.politeness import Politeness
 from poolmgr.hosts import Host, parse_host
 from poolmgr.model import Ask, Peer, Service, Stats
+from tests.build import named
 from tests.lab.paper import STARTED, SURVEY, Paper, crawl_paper, page, without_stats_places
 
 NAMES = [f"k{number}.mesh.test" for number in range(8)]
 ADDRESSES = [*(f"9.0.0.{number}" for number in range(6)), "2a00::1", "2a00::2", "10.0.0.1"]
 PEERS = [*NAMES[:5], *ADDRESSES, "localhost", "pool.test"]
-POOL = dns.name.from_text("pool.test.")
+POOL = named("pool.test.")
 
 
 PORTS = [None, 11370, 12000, 13000]

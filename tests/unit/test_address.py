@@ -4,7 +4,7 @@ import ipaddress
 
 import pytest
 
-from poolmgr.crawl.address import refusal
+from poolmgr.crawl.address import MAX_ALIKE, Alike, refusal
 
 
 @pytest.mark.parametrize(
@@ -102,3 +102,13 @@ def test_allowing_an_ipv4_network_does_not_allow_the_ipv6_addresses_that_carry_i
     allow = (ipaddress.ip_network("10.0.0.0/8"),)
     assert refusal(ipaddress.ip_address("::ffff:10.0.0.1"), allow) is not None
     assert refusal(ipaddress.ip_address("64:ff9b::10.0.0.1"), allow) is not None
+
+
+def test_of_addresses_that_hash_alike_only_a_few_are_dealt_with() -> None:
+    first = ipaddress.IPv6Address("2a00::1")
+    crowd = [first + number * (2**61 - 1) for number in range(2 * MAX_ALIKE)]
+    assert len({hash(address) for address in crowd}) == 1, "the attack is gone"
+    alike = Alike()
+    assert [alike.is_one_too_many(address) for address in crowd] == [False] * MAX_ALIKE + [True] * MAX_ALIKE
+    assert not alike.is_one_too_many(crowd[0])
+    assert not alike.is_one_too_many(first + 1)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import replace
 
-import dns.name
 import pytest
 
 from poolmgr.crawl.agenda import Agenda
@@ -11,10 +10,11 @@ from poolmgr.crawl.frontier import Frontier
 from poolmgr.crawl.place import MAX_HINTS, Place, Target
 from poolmgr.hosts import host_text, parse_host
 from poolmgr.model import Ask, Endpoint, Outcome, Peer, Probe, Service, Stats
+from tests.build import named
 from tests.lab.paper import BOUNDS, POLITENESS, STARTED, SURVEY, Crawled, Paper, crawl_paper, page
 
-POOL = dns.name.from_text("pool.keys.test.")
-REGION = dns.name.from_text("eu.pool.keys.test.")
+POOL = named("pool.keys.test.")
+REGION = named("eu.pool.keys.test.")
 ADDRESS = ipaddress.ip_address("9.0.0.1")
 ONE = {"a.test": ["9.0.0.1"]}
 
@@ -211,7 +211,7 @@ def lookup(service: Service, port: int, outcome: Outcome) -> tuple[Target, Probe
 
 
 def test_only_an_endpoint_that_was_connected_to_is_asked_under_the_own_name() -> None:
-    name = dns.name.from_text("a.test.")
+    name = named("a.test.")
     probes = dict([lookup(Service.HKP, 11371, Outcome.NO_KEY), lookup(Service.HTTP, 80, Outcome.REFUSED)])
     place = Place(ADDRESS, name, stats=page(), probes=probes)
     asked = Agenda(replace(SURVEY, hosts=(POOL,))).under_own_name(place, name)

@@ -25,9 +25,9 @@ def test_what_is_measured_now_takes_the_place_of_what_is_stored() -> None:
     merged = among(probed, stored)
     assert merged.keyservers[:2] == probed.keyservers
     assert [str(each.name) for each in merged.keyservers[2:]] == [
-        "ks2.example.net.",
-        "ks3.example.net.",
-        "old.example.net.",
+        "ks2.example.net",
+        "ks3.example.net",
+        "old.example.net",
     ]
     assert [str(each.address) for each in merged.keyservers[-1].addresses] == ["203.0.113.10"]
 

@@ -3,16 +3,15 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import replace
 
-import dns.name
 import pytest
 
 from poolmgr.crawl.blindness import LEAST, CheckTarget, Checkup, SelfCheck, blindness
 from poolmgr.model import Family, Keyserver, Outcome, Snapshot
-from tests.build import keyserver, snapshot
+from tests.build import keyserver, named, snapshot
 
 IPV4: tuple[CheckTarget, ...] = tuple((ipaddress.ip_address(f"192.0.2.{number}"), 443) for number in range(1, 5))
 IPV6: tuple[CheckTarget, ...] = ((ipaddress.ip_address("2001:db8::1"), 443),)
-NAME = dns.name.from_text("up.example.org")
+NAME = named("up.example.org")
 NOTHING = SelfCheck()
 
 

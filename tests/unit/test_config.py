@@ -33,6 +33,7 @@ from poolmgr.publish.tsig import KeyFile, SecretFile, SecretInEnvironment
 from poolmgr.publish.zonefile import Checker, Verify, ZoneFile
 from poolmgr.version import Version
 from poolmgr.zone.serial import Scheme
+from tests.build import named
 
 ROOT = Path(__file__).parents[2]
 BAD_FILES = sorted((ROOT / "tests/data/config").glob("*.yaml"))
@@ -195,9 +196,9 @@ def test_a_minimal_file_has_the_defaults_of_the_stages(write: Write) -> None:
         state=Path("/var/lib/poolmgr"),
         keep=timedelta(days=90),
         crawl=Crawl(
-            seeds=(name("keyserver.example.org"),),
+            seeds=(named("keyserver.example.org"),),
             lookup=Search("admin"),
-            hosts=(pool,),
+            hosts=(named("pool.example.org"),),
             exchange=Exchange(user_agent=f"poolmgr/{__version__}"),
         ),
         membership=None,
@@ -207,7 +208,7 @@ def test_a_minimal_file_has_the_defaults_of_the_stages(write: Write) -> None:
         pools=(
             Pool(
                 name=pool,
-                host=pool,
+                host=named("pool.example.org"),
                 families=frozenset(Family),
                 services=frozenset({Service.HKP}),
                 min_members={Family.IPV4: 3, Family.IPV6: 0},
@@ -285,7 +286,7 @@ publish:
     assert config.crawl == Crawl(
         seeds=tuple(map(parse_host, ("a.example.org", "192.0.2.1", "2001:db8::1"))),
         lookup=Canary("0123456789ABCDEF0123456789ABCDEF01234567"),
-        hosts=(name("keys.example.org"),),
+        hosts=(named("keys.example.org"),),
         services=(Service.HKP, Service.HTTP, Service.HKPS),
         bounds=Bounds(max_depth=1, max_keyservers=2, max_peers=3, max_addresses=4, allow_networks=networks),
         exchange=Exchange(
@@ -308,7 +309,7 @@ publish:
     assert config.forget_after == timedelta(days=8)
     assert config.self_check == SelfCheck(
         targets={Family.IPV4: ((loopback4, 443), (loopback4, 80)), Family.IPV6: ((loopback6, 22),)},
-        name=name("up.example.org"),
+        name=named("up.example.org"),
     )
     assert config.policy == Policy(
         minimum_versions={"hockeypuck": Version.parse("2.2")},
@@ -317,14 +318,14 @@ publish:
         min_cohort=8,
         certificate_warning=timedelta(days=9),
         exclude=Overrides(
-            names=frozenset({name("bad.example.org")}),
+            names=frozenset({named("bad.example.org")}),
             networks=(ipaddress.ip_network("192.0.2.66/32"), ipaddress.ip_network("2001:db8:bad::/48")),
         ),
-        include_only=Overrides(names=frozenset({name("good.example.org")})),
+        include_only=Overrides(names=frozenset({named("good.example.org")})),
     )
     assert config.pools[0] == Pool(
         name=name("example.org"),
-        host=name("keys.example.org"),
+        host=named("keys.example.org"),
         families=frozenset({Family.IPV6}),
         services=frozenset(Service),
         vhost=Vhost.EITHER,
@@ -396,7 +397,7 @@ def test_aliases_are_written_out(write: Write) -> None:
         )
     )
     config = load_config(path)
-    assert config.pools[0].exclude == config.policy.exclude == Overrides(names=frozenset({name("bad.example.org")}))
+    assert config.pools[0].exclude == config.policy.exclude == Overrides(names=frozenset({named("bad.example.org")}))
 
 
 def test_a_relative_path_of_the_config_file_still_gives_absolute_paths(

@@ -4,16 +4,17 @@ import ipaddress
 from collections.abc import Callable
 from dataclasses import replace
 
-import dns.name
 import pytest
 
+from poolmgr.crawl.address import MAX_ALIKE
 from poolmgr.crawl.frontier import Bounds, Resolve
 from poolmgr.hosts import host_text
 from poolmgr.model import Ask, Endpoint, Outcome, Service
+from tests.build import named
 from tests.lab.paper import STARTED, SURVEY, Paper, crawl_paper, page
 
-POOL = dns.name.from_text("pool.keys.test.")
-REGION = dns.name.from_text("eu.pool.keys.test.")
+POOL = named("pool.keys.test.")
+REGION = named("eu.pool.keys.test.")
 
 
 def chain(length: int) -> Paper:
@@ -70,9 +71,7 @@ def test_an_address_is_asked_once_however_many_names_lead_to_it() -> None:
     names = {f"k{number}.test": ["9.0.0.1"] for number in range(5)}
     crawled = crawl_paper(Paper(names, {"9.0.0.1": page(*names, "9.0.0.1")}), "k0.test")
     assert len(crawled.targets(Ask.STATS)) == 1
-    assert [work for work in crawled.work if isinstance(work, Resolve)] == [
-        Resolve(dns.name.from_text(name)) for name in names
-    ]
+    assert [work for work in crawled.work if isinstance(work, Resolve)] == [Resolve(named(name)) for name in names]
     assert crawled.aliases == {"k0.test": [*list(names)[1:], "9.0.0.1"]}
 
 
@@ -225,3 +224,20 @@ def test_a_chain_of_ten_thousand_pages_is_followed_without_recursion() -> None:
     bounds = Bounds(max_depth=length, max_keyservers=length + 1)
     crawled = crawl_paper(paper, "9.0.0.0", bounds=bounds, survey=replace(SURVEY, services=()))
     assert crawled.snapshot.keyservers[-1].depth == length
+
+
+ALIKE = [str(ipaddress.IPv6Address("2a00::1") + number * (2**61 - 1)) for number in range(3 * MAX_ALIKE)]
+"""Addresses that hash alike: a dict of them looks at all for each."""
+
+
+def test_of_literals_that_hash_alike_only_a_few_are_crawled() -> None:
+    crawled = crawl_paper(Paper({"a.test": ["9.0.0.1"]}, {"9.0.0.1": page(*ALIKE, "9.0.0.2")}), "a.test")
+    asked = {str(target.endpoint.address) for target in crawled.targets(Ask.STATS)}
+    assert len(asked) == 2 + MAX_ALIKE
+    assert {"9.0.0.1", "9.0.0.2"} < asked
+
+
+def test_of_addresses_in_dns_that_hash_alike_only_a_few_are_crawled() -> None:
+    names = {f"k{number}.test": [address] for number, address in enumerate(ALIKE)}
+    crawled = crawl_paper(Paper(names, {}), *names)
+    assert len(crawled.targets(Ask.STATS)) == MAX_ALIKE

@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
-import pickle
 
 import dns.name
 import pytest
 
 from poolmgr.errors import ParseError
-from poolmgr.hosts import MAX_TEXT, address_order, host_order, host_text, parse_host
+from poolmgr.hosts import MAX_TEXT, HostName, address_order, host_name, host_order, host_text, parse_host
 
 
 @pytest.mark.parametrize(
@@ -34,8 +33,8 @@ from poolmgr.hosts import MAX_TEXT, address_order, host_order, host_text, parse_
 def test_a_host_is_read_and_written_in_its_canonical_form(text: str, canonical: str) -> None:
     host = parse_host(text)
     assert parse_host(canonical) == host
-    if isinstance(host, dns.name.Name):
-        assert host.is_absolute()
+    assert type(host_text(host)) is str
+    if isinstance(host, HostName):
         assert host_text(host) == canonical
     else:
         assert host == ipaddress.ip_address(canonical)
@@ -82,21 +81,53 @@ def test_what_is_no_host_is_refused_in_a_printable_sentence(text: str) -> None:
     assert str(refused.value).isascii()
 
 
+@pytest.mark.parametrize("text", [f"{'a' * 64}.example", "a." * 126 + "aa"], ids=["label", "name"])
+def test_what_is_too_long_for_dns_is_not_blamed_on_its_letters(text: str) -> None:
+    with pytest.raises(ParseError, match="neither an address nor a DNS name"):
+        parse_host(text)
+
+
 def test_a_text_too_long_for_a_name_is_refused_by_its_length() -> None:
     with pytest.raises(ParseError, match="at most 255 characters, this has 1000000"):
         parse_host("ü" * 1_000_000)
 
 
-def test_a_parsed_name_is_found_wherever_dnspythons_own_is() -> None:
-    parsed = parse_host("Keys.example.org")
-    known: dict[object, int] = {dns.name.from_text("keys.example.org"): 1}
-    assert (
-        known[parsed]
-        == {parsed: 1}[dns.name.from_text("keys.example.org")]
-        == known[pickle.loads(pickle.dumps(parsed))]
-        == 1
-    )
-    assert hash(parsed) == hash(parsed) == hash(dns.name.from_text("KEYS.EXAMPLE.ORG"))
+@pytest.mark.parametrize(
+    "text", ["localhost", "KEYS.example.org", "bücher.example", ".".join(["a" * 63] * 3 + ["a" * 61])]
+)
+def test_a_host_name_is_an_absolute_name_in_dns_and_comes_back_as_it_was(text: str) -> None:
+    host = parse_host(text)
+    assert isinstance(host, HostName)
+    assert host.to_name() == dns.name.from_text(text, idna_codec=dns.name.IDNA_2008)
+    assert host.to_name().is_absolute()
+    assert host_name(host.to_name()) == host
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        dns.name.root,
+        dns.name.Name([b"keys", b"example", b"org"]),
+        dns.name.Name([b"1", b"2", b"3", b"4"]),
+        dns.name.Name([b"1", b"2", b"3", b"4", b""]),
+        dns.name.Name([b"2001:db8::1", b""]),
+        dns.name.Name([b"a.b", b"example", b""]),
+        dns.name.Name([b"*", b"example", b""]),
+        dns.name.Name([b"a\0b", b"\xff", b""]),
+        dns.name.Name([b"\0" * 63] * 3 + [b""]),
+    ],
+    ids=repr,
+)
+def test_a_name_of_dns_that_is_relative_or_no_hosts_is_no_host_name(name: dns.name.Name) -> None:
+    with pytest.raises(ParseError):
+        host_name(name)
+
+
+def test_names_made_to_hash_alike_in_dnspython_have_hashes_of_their_own() -> None:
+    # dnspython's hash is h * 9 + octet, to which "19" and "20" add the same.
+    texts = [f"x{''.join(pairs)}.example" for pairs in itertools.product(("19", "20"), repeat=11)]
+    assert len({hash(dns.name.from_text(text)) for text in texts}) == 1
+    assert len({hash(parse_host(text)) for text in texts}) == len(texts) == 2**11
 
 
 def test_hosts_sort_by_name_from_the_right_then_ipv4_then_ipv6() -> None:

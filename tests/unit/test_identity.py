@@ -3,12 +3,11 @@ from __future__ import annotations
 import ipaddress
 from datetime import UTC, datetime, timedelta
 
-import dns.name
-
 from poolmgr.crawl.identity import keyservers
 from poolmgr.crawl.place import UNLISTED, Found, Place
-from poolmgr.hosts import Host, IPAddress, host_text, parse_host
+from poolmgr.hosts import Host, HostName, IPAddress, host_text, parse_host
 from poolmgr.model import Keyserver, Peer
+from tests.build import named
 
 STARTED = datetime(2026, 11, 23, 12, tzinfo=UTC)
 BEFORE = STARTED - timedelta(days=3)
@@ -21,7 +20,7 @@ def hosts(**depths: int) -> dict[Host, Found]:
 
 
 def at(
-    address: IPAddress, depth: int = 0, *, told: dns.name.Name | None = None, peers: tuple[str, ...] = ()
+    address: IPAddress, depth: int = 0, *, told: HostName | None = None, peers: tuple[str, ...] = ()
 ) -> tuple[IPAddress, Place]:
     """Return an address and what is known of it."""
     listed = tuple(Peer(parse_host(peer)) for peer in peers)
@@ -52,12 +51,12 @@ def test_a_literal_owns_its_address_only_where_no_name_does() -> None:
 
 
 def test_the_told_name_owns_the_address_before_a_nearer_one() -> None:
-    place = at(ONE, told=dns.name.from_text("z.test."))
+    place = at(ONE, told=named("z.test."))
     assert owners(hosts(a=0, z=5), place) == {"z.test": ["9.0.0.1"]}
 
 
 def test_the_told_name_does_not_own_an_address_that_it_does_not_lead_to() -> None:
-    told = dns.name.from_text("z.test.")
+    told = named("z.test.")
     found: dict[Host, Found] = {**hosts(a=0), told: Found(0, (TWO,))}
     places = at(ONE, 0, told=told), at(TWO, 0)
     assert owners(found, *places) == {"a.test": ["9.0.0.1"], "z.test": ["9.0.0.2"]}

@@ -7,9 +7,10 @@ import pytest
 
 from poolmgr.hosts import parse_host
 from poolmgr.model import Endpoint, Family, Overrides, Reason, ReasonCode, Service, State, Verdict
+from tests.build import named
 
 POOL = dns.name.from_text("pool.example.org")
-KEYSERVER = dns.name.from_text("keys.example.org")
+KEYSERVER = named("keys.example.org")
 ADDRESS = ipaddress.ip_address("192.0.2.1")
 REASON = Reason(ReasonCode.BEHIND, "5", "at least 10", "its key count 5 is below 10")
 

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import dns.name
 import pytest
 
 from poolmgr.crawl.probe import Canary, Lookup, Search, host_header, questions
 from poolmgr.hosts import parse_host
 from poolmgr.model import Ask, Outcome
+from tests.build import named
 from tests.lab.pages import CANARY, DEFAULT_PAGE, OTHER, Facts, armoured, index, sks
 
 
@@ -32,7 +32,7 @@ def test_the_host_header_has_the_port_unless_it_is_that_of_the_web(host: str, po
 
 def test_an_internationalised_name_goes_into_the_host_header_as_a_label() -> None:
     assert host_header(parse_host("schlüssel.example.org"), 80) == "xn--schlssel-95a.example.org"
-    assert host_header(dns.name.from_text("keys.example.org."), 80) == "keys.example.org"
+    assert host_header(named("keys.example.org."), 80) == "keys.example.org"
 
 
 def test_the_stats_page_is_asked_for_machine_readable() -> None:

@@ -7,7 +7,7 @@ from poolmgr.hosts import IPAddress
 from poolmgr.judge.selection import Members, select
 from poolmgr.judge.verdict import Policy, judge
 from poolmgr.model import Family, Pool, Reason, ReasonCode, Selection, State
-from tests.build import POOL, keyserver, mesh, pool, snapshot
+from tests.build import POOL, keyserver, mesh, named, pool, snapshot
 
 
 def selection(count: int, of: Pool, current: Members | None = None) -> Selection:
@@ -58,8 +58,9 @@ def test_the_choice_does_not_depend_on_the_order_of_input() -> None:
 
 def test_two_pools_do_not_choose_the_same_few() -> None:
     first, second = pool("a.example.org.", max_records=3), pool("b.example.org.", max_records=3)
+    host = named("pool.example.org")
     verdicts = judge(
-        snapshot(mesh(40)), Policy(), [pool("a.example.org.", host=POOL), pool("b.example.org.", host=POOL)]
+        snapshot(mesh(40)), Policy(), [pool("a.example.org.", host=host), pool("b.example.org.", host=host)]
     ).verdicts
     chosen = select(verdicts, [first, second], {})
     assert chosen.members[first.name, Family.IPV4] != chosen.members[second.name, Family.IPV4]

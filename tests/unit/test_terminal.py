@@ -3,7 +3,6 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 
-import dns.name
 from rich.console import Console
 
 from poolmgr.crawl.frontier import Progress, Resolve
@@ -12,19 +11,19 @@ from poolmgr.crawl.resolve import Nameservers
 from poolmgr.crawl.spider import Crawl
 from poolmgr.model import Outcome
 from poolmgr.terminal import Refused, Screen
-from tests.build import POOL, probe
+from tests.build import named, probe
 
 PLAN = Crawl(
     seeds=(),
     lookup=Search("x"),
-    hosts=(POOL,),
+    hosts=(named("pool.example.org"),),
     exchange=Exchange(deadline=timedelta(seconds=10)),
     nameservers=Nameservers(timeout=timedelta(seconds=5)),
 )
 
 
 def names(count: int) -> list[Resolve]:
-    return [Resolve(dns.name.from_text(f"ks{number}.example.net")) for number in range(count)]
+    return [Resolve(named(f"ks{number}.example.net")) for number in range(count)]
 
 
 def test_the_screen_says_how_far_the_crawl_is() -> None:
