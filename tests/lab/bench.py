@@ -20,19 +20,22 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-import dns.name
 import requests
 
 from poolmgr.crawl.frontier import Bounds
 from poolmgr.crawl.probe import Canary, Exchange
 from poolmgr.crawl.resolve import Nameservers, Resolver
 from poolmgr.crawl.spider import WORKERS, Crawl, crawl
+from poolmgr.crawl.tasks import Tasks
+from poolmgr.hosts import HostName
 from poolmgr.model import Service, Snapshot
-from tests.lab.farm import Farm, Plan, Served, name_of, plan_farm, raise_file_limit
+from tests.build import named
+from tests.lab.farm import SHARES, Farm, Manner, Plan, Served, name_of, plan_farm, raise_file_limit
 from tests.lab.pages import CANARY
 
 SIZES = (200, 2_000, 10_000)
 YARDSTICK_SIZE = 2_000
+CRAWL = "poolmgr: names, discovery, one probe each"
 EXCHANGE = Exchange()
 STATS = "/pks/lookup?op=stats&options=mr"
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "performance.md"
@@ -47,14 +50,14 @@ class Probes:
     """Which probes a crawl makes, and how many lookups of one endpoint follow its stats page one after the other."""
 
     label: str
-    hosts: tuple[dns.name.Name, ...]
+    hosts: tuple[HostName, ...]
     services: tuple[Service, ...]
     retries: int
     lookups: int
 
 
 ONE = Probes("one", hosts=(), services=(), retries=0, lookups=0)
-POOL = dns.name.from_text("pool.farm.test")
+POOL = named("pool.farm.test")
 FULL = Probes("full", hosts=(POOL,), services=(Service.HKP, Service.HTTP), retries=1, lookups=2)
 
 
@@ -111,10 +114,18 @@ def tables() -> Iterator[str]:
             for probes in (ONE, FULL):
                 yield _row(plan, probes, _apart(crawl_farm, plan, served, probes), name_cpu)
     yield ""
-    yield from _heading(f"{YARDSTICK_SIZE} keyservers at zero latency | per second | CPU ms each | peak MiB")
-    plan = plan_farm(YARDSTICK_SIZE, seed=YARDSTICK_SIZE, is_instant=True)
+    yield from _heading(f"{YARDSTICK_SIZE} keyservers, none drips | wall s | CPU ms each | peak MiB")
+    no_drip: dict[Manner, float] = {manner: share for manner, share in SHARES.items() if manner is not Manner.DRIP}
+    plan = plan_farm(YARDSTICK_SIZE, seed=YARDSTICK_SIZE, shares=no_drip)
     with Farm(plan) as served:
-        yield _speed("poolmgr: names, discovery, one probe each", _apart(crawl_farm, plan, served, ONE).cost)
+        yield _duration(CRAWL, _apart(crawl_farm, plan, served, ONE).cost)
+        for label, fetch in YARDSTICKS.items():
+            yield _duration(label, _apart(fetch_all, plan, served, fetch))
+    yield ""
+    yield from _heading(f"{YARDSTICK_SIZE} keyservers at zero latency | per second | CPU ms each | peak MiB")
+    plan = plan_farm(YARDSTICK_SIZE, seed=YARDSTICK_SIZE, shares={}, latency=0)
+    with Farm(plan) as served:
+        yield _speed(CRAWL, _apart(crawl_farm, plan, served, ONE).cost)
         yield _speed("poolmgr: the names alone", _apart(resolve_all, served, YARDSTICK_SIZE))
         for label, fetch in YARDSTICKS.items():
             yield _speed(label, _apart(fetch_all, plan, served, fetch))
@@ -141,6 +152,10 @@ def _speed(label: str, cost: Cost) -> str:
     return f"| {label} | {YARDSTICK_SIZE / cost.wall:.0f} | {cost.cpu / YARDSTICK_SIZE * 1000:.2f} | {cost.peak:.0f} |"
 
 
+def _duration(label: str, cost: Cost) -> str:
+    return f"| {label} | {cost.wall:.1f} | {cost.cpu / YARDSTICK_SIZE * 1000:.2f} | {cost.peak:.0f} |"
+
+
 def crawl_farm(plan: Plan, served: Served, probes: Probes, exchange: Exchange = EXCHANGE) -> Crawled:
     """Crawl the farm from its first keyserver."""
     snapshots: list[Snapshot] = []
@@ -160,7 +175,7 @@ def crawl_farm(plan: Plan, served: Served, probes: Probes, exchange: Exchange = 
 
 def _work(size: int, probes: Probes, served: Served, exchange: Exchange) -> Crawl:
     return Crawl(
-        seeds=(dns.name.from_text(name_of(0)),),
+        seeds=(named(name_of(0)),),
         lookup=Canary(CANARY),
         hosts=probes.hosts,
         services=probes.services,
@@ -180,10 +195,10 @@ def workers_for(size: int) -> int:
 
 
 def resolve_all(served: Served, size: int) -> Cost:
-    """Look up the names of all keyservers, with as many threads as a crawl has."""
+    """Look up the names of all keyservers, as many at a time as a crawl does."""
     resolver = Resolver(Nameservers(servers=(served.nameserver,)))
-    names = [dns.name.from_text(name_of(index)) for index in range(size)]
-    return _measured(lambda: _by_threads(resolver.addresses, names))
+    names = [named(name_of(index)) for index in range(size)]
+    return _measured(lambda: _by_tasks(resolver.addresses, names))
 
 
 def by_requests(address: str, port: int) -> None:
@@ -209,6 +224,20 @@ def fetch_all(plan: Plan, served: Served, fetch: Callable[[str, int], None]) -> 
     """Fetch the stats page of every keyserver, with as many threads as a crawl has."""
     addresses = [str(keyserver.address) for keyserver in plan.keyservers]
     return _measured(lambda: _by_threads(lambda address: fetch(address, served.port), addresses))
+
+
+def _by_tasks(work: Callable[[Item], object], items: Iterable[Item]) -> None:
+    with Tasks() as tasks:
+        for item in items:
+            while len(tasks) >= WORKERS:
+                tasks.run(1)
+            tasks.start(partial(_call, work, item), rank=0)
+        while len(tasks):
+            tasks.run(1)
+
+
+def _call(work: Callable[[Item], object], item: Item) -> None:
+    work(item)
 
 
 def _by_threads(work: Callable[[Item], object], items: Iterable[Item]) -> None:

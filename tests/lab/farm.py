@@ -21,7 +21,7 @@ import multiprocessing
 import random
 import resource
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from types import TracebackType
@@ -106,14 +106,17 @@ class Plan:
         return done
 
 
-def plan_farm(size: int, *, seed: int, is_instant: bool = False) -> Plan:
-    """Plan a farm of `size` keyservers, each to be found from the first one; with `is_instant` all are good at once."""
+def plan_farm(
+    size: int, *, seed: int, shares: Mapping[Manner, float] = SHARES, latency: float = MEDIAN_LATENCY
+) -> Plan:
+    """Plan a farm of `size` keyservers, each to be found from the first one.
+
+    `shares` says how many are not good, and `latency` is the median of the seconds until one answers.
+    """
     rng = random.Random(seed)
     first = int(ipaddress.IPv4Address("127.64.0.0")) + rng.randrange(100) * 65536
-    weights = [1 - sum(SHARES.values()), *SHARES.values()]
-    manners = [Manner.GOOD, *rng.choices([Manner.GOOD, *SHARES], weights, k=size - 1)]
-    if is_instant:
-        manners = [Manner.GOOD] * size
+    weights = [1 - sum(shares.values()), *shares.values()]
+    manners = [Manner.GOOD, *rng.choices([Manner.GOOD, *shares], weights, k=size - 1)]
     good = [index for index, manner in enumerate(manners) if manner is Manner.GOOD]
     peers = [set(rng.sample(range(size), min(PEERS, size))) for _ in manners]
     for index in range(1, size):
@@ -124,7 +127,7 @@ def plan_farm(size: int, *, seed: int, is_instant: bool = False) -> Plan:
             Planned(
                 address=ipaddress.IPv4Address(first + number // 250 * 256 + number % 250 + 1),
                 manner=manner,
-                latency=0.0 if is_instant else MEDIAN_LATENCY * rng.lognormvariate(0, LATENCY_SIGMA),
+                latency=latency * rng.lognormvariate(0, LATENCY_SIGMA),
                 peers=tuple(sorted(peers[number])),
             )
             for number, manner in enumerate(manners)
