@@ -51,8 +51,9 @@ def keyservers(
     names = [host for host in ordered if host in meant[host]]
     order = {name: number for number, name in enumerate(names)}
     peers = {name: _peers(name, owned.get(name, ()), meant, order) for name in names}
-    listed = {peer for each in peers.values() for peer in each}
     depths = {name: min([followed[name].depth, *(place.depth for place in owned.get(name, ()))]) for name in names}
+    # What nobody lists but keyservers that are themselves remembered is not listed: a ring of them would never end.
+    listed = {peer for name, each in peers.items() if depths[name] < UNLISTED for peer in each}
     return tuple(
         Keyserver(
             name=name,

@@ -7,12 +7,12 @@ import io
 import math
 import select
 import socket
-import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from poolmgr.crawl.tasks import now, wait
+from poolmgr.crawl.tasks import give_way, now, wait
 from poolmgr.errors import PoolmgrError
 from poolmgr.hosts import IPAddress
 
@@ -43,21 +43,20 @@ class Line(socket.socket):
         """Return what `attempt` gives as soon as the socket lets it.
 
         It is tried first and waited for afterwards: what can be done at once mostly can, and what came in time counts
-        although this process comes to it late.
+        although this process comes to it late. One that sends without end gets no more than its turn at a time.
         """
+        if give_way():
+            self._left()
         while True:
-            try:
+            with suppress(BlockingIOError):
                 return attempt()
-            except BlockingIOError:
-                event = waits_for
-            except ssl.SSLWantReadError:
-                event = select.POLLIN
-            except ssl.SSLWantWriteError:
-                event = select.POLLOUT
-            left = self._end - now()
-            if left <= 0:
-                raise TimeoutError
-            wait((self,), event, left)
+            wait((self,), waits_for, self._left())
+
+    def _left(self) -> float:
+        left = self._end - now()
+        if left <= 0:
+            raise TimeoutError
+        return left
 
     def sendall(self, data: ReadableBuffer, flags: int = 0) -> None:
         """Send all of `data`."""

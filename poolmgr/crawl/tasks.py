@@ -26,6 +26,9 @@ LAG = 0.2
 _LOOK = 0.1
 """Seconds that `run` waits at most, so that a longer time away can be told from waiting."""
 
+TURN = 0.05
+"""Seconds of work after which a call that never has to wait lets others go on."""
+
 _BATCH = 16
 """Tasks that go on before it is looked again what else can: a few milliseconds of work."""
 
@@ -33,7 +36,10 @@ _EVENTS = 1024
 
 
 class _Task(greenlet):
-    """One call under way. `lag` are the seconds in which it could have gone on and did not."""
+    """One call under way. `lag` are the seconds in which it could have gone on and did not.
+
+    `began` and `worked` are the time, and the CPU time of the thread, at the beginning of its turn.
+    """
 
     def __init__(self, call: Callable[[], None], tasks: Tasks, rank: int) -> None:
         super().__init__(call)
@@ -41,7 +47,19 @@ class _Task(greenlet):
         self.rank = rank
         self.lag = 0.0
         self.alarm = 0
-        self.queue = 0
+        self.queue = 1 + rank
+        self.began = self.worked = 0.0
+
+    @property
+    def away(self) -> float:
+        """The seconds of this turn in which the thread did not work: the process was stopped, or others had the CPU."""
+        turn = time.monotonic() - self.began
+        return max(turn - (time.thread_time() - self.worked), 0.0) if turn > LAG else 0.0
+
+    @property
+    def clock(self) -> float:
+        """The seconds of its own clock."""
+        return self.tasks.clock - self.lag - self.away
 
 
 class Tasks:
@@ -93,8 +111,15 @@ class Tasks:
         task.queue = 0 if event == select.POLLOUT else 1 + task.rank
         task.alarm = next(self._count)
         heapq.heappush(self._alarms, (time.monotonic() + seconds, task.alarm, task))
-        assert task.parent is not None, "it was started from another one"
-        task.parent.switch()
+        self._leave(task)
+
+    def give_way(self, task: _Task) -> bool:
+        """Let others go on first when `task` has had its turn, and return whether it had."""
+        is_over = time.monotonic() - task.began > TURN
+        if is_over:
+            self._ready[task.queue].append((task, self.clock - task.away))
+            self._leave(task)
+        return is_over
 
     def __enter__(self) -> Self:
         return self
@@ -138,10 +163,18 @@ class Tasks:
             task.alarm = 0
             self._ready[task.queue].append((task, self.clock))
 
+    def _leave(self, task: _Task) -> None:
+        assert task.parent is not None, "it was started from another one"
+        task.parent.switch()
+
     def _resume(self, task: _Task) -> None:
+        task.began, task.worked = time.monotonic(), time.thread_time()
         try:
             task.switch()
         finally:
+            away = task.away
+            self._away += away
+            self._looked += away
             if task.dead:
                 self._under_way.discard(task)
 
@@ -167,4 +200,13 @@ def now() -> float:
     A deadline that passes while this process is stopped, or busy with others, is not the other side's failure.
     """
     task = getcurrent()
-    return task.tasks.clock - task.lag if isinstance(task, _Task) else time.monotonic()
+    return task.clock if isinstance(task, _Task) else time.monotonic()
+
+
+def give_way() -> bool:
+    """Let others go on first when this call has worked for TURN without waiting, and return whether it had.
+
+    Elsewhere than in Tasks there are no others.
+    """
+    task = getcurrent()
+    return isinstance(task, _Task) and task.tasks.give_way(task)

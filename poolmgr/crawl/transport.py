@@ -12,12 +12,13 @@ import http.client
 import ipaddress
 import socket
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import urlsplit
 
 import requests
@@ -28,20 +29,28 @@ from poolmgr.crawl.certificate import broken, certificate_of, misnamed
 from poolmgr.crawl.line import Line, open_socket
 from poolmgr.crawl.tasks import now
 from poolmgr.errors import PoolmgrError
-from poolmgr.hosts import IPAddress
 from poolmgr.model import Certificate, Outcome
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 MAX_HEAD = 64 * 1024
 """Bytes of status line and headers: nginx and Apache send far less, http.client would take a hundred times that."""
 
+MAX_HANDSHAKE = 256 * 1024
+"""Bytes of TLS besides what is inside: the longest chain that OpenSSL takes has 100 KiB."""
+
 SHOWN_HEAD = 1024
 """Bytes of an answer that are kept for people to look at: a status line, its headers, the start of a body."""
 
+_PIECE = 16 * 1024
+"""Bytes that TLS is fed at a time: a full record."""
+
 _MAX_QUOTE = 100
 """Characters of a peer's own words in the sentence of a failure."""
+
+
+Result = TypeVar("Result")
 
 
 class ExchangeFailed(Exception):
@@ -103,7 +112,8 @@ class _Line(Line):
         self._over = over
 
     def recv_into(self, buffer: WriteableBuffer, nbytes: int | None = None, flags: int = 0) -> int:
-        count = super().recv_into(buffer, nbytes, flags)
+        """Put into `buffer` what has come, and return how much: at least a byte; none at the end."""
+        count = self._take(buffer, nbytes, flags)
         if self._watch.first_byte is None and count:
             self._watch.first_byte = self._watch.elapsed
         if len(self._watch.head) < SHOWN_HEAD:
@@ -113,29 +123,82 @@ class _Line(Line):
             raise self._over
         return count
 
+    def _take(self, buffer: WriteableBuffer, nbytes: int | None, flags: int) -> int:
+        return super().recv_into(buffer, nbytes, flags)
 
-class _SecureLine(_Line, ssl.SSLSocket):
-    """The same under TLS: time and bytes count for what is inside. A trust makes it of a connected socket."""
 
-    def shake_hands(self) -> None:
-        """Make the TLS handshake, in the time that is left."""
+class _SecureLine(_Line):
+    """The same under TLS: time and bytes count for what is inside.
+
+    OpenSSL is fed piece by piece: from a socket it would read on, past any deadline, for as long as records come that
+    hold nothing for us. What they take is bounded too.
+    """
+
+    def allow(self, octets: int, over: ExchangeFailed) -> None:
+        """Take in `octets` from now on, in records of at most as many octets more, and raise `over` when more come."""
+        super().allow(octets, over)
+        self._sealed = MAX_HANDSHAKE + 2 * octets
+
+    def shake_hands(self, secure: Secure) -> Certificate:
+        """Make the TLS handshake, in the time that is left, and return the certificate, which is for `secure.name`."""
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = secure.trust.wrap_bio(self._incoming, self._outgoing, server_hostname=secure.name)
         try:
-            self.in_time(self.do_handshake)
+            self._sealing(self._tls.do_handshake)
         except TimeoutError as error:
             limit = f"{self._watch.deadline.total_seconds():g} s"
             sentence = f"connected, but the TLS handshake did not end within {limit}"
             raise ExchangeFailed(Outcome.FIRST_BYTE_TIMEOUT, sentence) from error
-
-    def verify(self, name: str) -> Certificate:
-        """Return the certificate, whose chain the handshake verified; raise ExchangeFailed where it is not `name`'s."""
         try:
-            shown = self.getpeercert() or {}
+            shown = self._tls.getpeercert() or {}
         except UnicodeDecodeError as error:
             raise ExchangeFailed(Outcome.BAD_TLS, "certificate: its names are not text") from error
-        problem = misnamed(shown, name)
+        problem = misnamed(shown, secure.name)
         if problem is not None:
             raise ExchangeFailed(Outcome.BAD_TLS, problem)
         return certificate_of(shown)
+
+    def sendall(self, data: ReadableBuffer, flags: int = 0) -> None:
+        """Send all of `data`."""
+        del flags
+        self._sealing(partial(self._tls.write, data))
+
+    def _take(self, buffer: WriteableBuffer, nbytes: int | None, flags: int) -> int:
+        del flags
+        with memoryview(buffer) as view:
+            try:
+                return self._sealing(lambda: cast("int", self._tls.read(nbytes or view.nbytes, view)))
+            except ssl.SSLEOFError:
+                # Many leave without TLS's goodbye. Whether all was said, HTTP and the canary tell.
+                return 0
+
+    def _sealing(self, attempt: Callable[[], Result]) -> Result:
+        """Return what `attempt` gives as soon as TLS lets it; what it has to say goes out first."""
+        while True:
+            try:
+                result = attempt()
+            except ssl.SSLWantReadError:
+                self._send_sealed()
+            except ssl.SSLError:
+                # The other side is told why; what it makes of that is its affair.
+                with suppress(OSError):
+                    self._send_sealed()
+                raise
+            else:
+                self._send_sealed()
+                return result
+            piece = self.recv(_PIECE)
+            self._sealed -= len(piece)
+            if self._sealed < 0:
+                raise self._over
+            if piece:
+                self._incoming.write(piece)
+            else:
+                self._incoming.write_eof()
+
+    def _send_sealed(self) -> None:
+        if self._outgoing.pending:
+            super().sendall(self._outgoing.read())
 
 
 def load_trust(ca_file: Path | None) -> ssl.SSLContext:
@@ -146,9 +209,8 @@ def load_trust(ca_file: Path | None) -> ssl.SSLContext:
     """
     trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trust.minimum_version = ssl.TLSVersion.TLSv1_2
-    # The chain is verified here, the name in _SecureLine.verify: OpenSSL would not say for which names it is.
+    # The chain is verified here, the name in _SecureLine: OpenSSL would not say for which names it is.
     trust.check_hostname = False
-    trust.sslsocket_class = _SecureLine
     if ca_file is None:
         trust.load_default_certs()
         return trust
@@ -195,15 +257,14 @@ class PinnedAdapter(BaseAdapter):
         url = urlsplit(request.url or "")
         address = ipaddress.ip_address(url.hostname or "")
         with _failures(self._watch):
-            line = _open(address, self._secure)
+            line = open_socket(_Line if self._secure is None else _SecureLine, address.version, socket.SOCK_STREAM)
             try:
                 line.arm(self._watch)
                 line.reach(address, url.port or 80)
                 self._watch.connect = self._watch.elapsed
-                if self._secure is not None:
-                    assert isinstance(line, _SecureLine), "_open says so"
-                    line.shake_hands()
-                    self.certificate = line.verify(self._secure.name)
+                if isinstance(line, _SecureLine):
+                    assert self._secure is not None, "it is what makes a line secure"
+                    self.certificate = line.shake_hands(self._secure)
                 reply = _reply(line, request)
             except BaseException:
                 line.close()
@@ -213,16 +274,6 @@ class PinnedAdapter(BaseAdapter):
 
     def close(self) -> None:
         """Nothing stays open between exchanges."""
-
-
-def _open(address: IPAddress, secure: Secure | None) -> _Line:
-    line = open_socket(_Line, address.version, socket.SOCK_STREAM)
-    if secure is None:
-        return line
-    # Before it is connected: ssl leaves a socket open when it finds that the connection is reset already.
-    wrapped = secure.trust.wrap_socket(line, server_hostname=secure.name, do_handshake_on_connect=False)
-    assert isinstance(wrapped, _SecureLine), "load_trust says so"
-    return wrapped
 
 
 def _reply(line: socket.socket, request: requests.PreparedRequest) -> http.client.HTTPResponse:

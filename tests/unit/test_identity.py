@@ -122,12 +122,20 @@ def test_one_that_only_earlier_crawls_knew_has_no_depth_and_was_listed_then() ->
     assert (host_text(old.name), old.depth, old.listed, old.problem) == ("old.test", None, BEFORE, "NXDOMAIN")
 
 
-def test_one_that_some_page_lists_was_listed_now_though_no_seed_leads_there() -> None:
+def test_keyservers_that_only_list_each_other_were_listed_when_the_mesh_last_did() -> None:
     found: dict[Host, Found] = {
         parse_host("a.test"): Found(known=BEFORE, addresses=(ONE,)),
         parse_host("b.test"): Found(known=BEFORE, addresses=(TWO,)),
     }
-    places = dict([at(ONE, UNLISTED, peers=("b.test", "a.test")), at(TWO, UNLISTED)])
-    a, b = keyservers(found, places, STARTED)
-    assert (a.depth, a.listed) == (None, BEFORE)
+    places = dict([at(ONE, UNLISTED, peers=("b.test", "a.test")), at(TWO, UNLISTED, peers=("a.test",))])
+    assert [(each.depth, each.listed) for each in keyservers(found, places, STARTED)] == [(None, BEFORE)] * 2
+
+
+def test_one_beyond_the_depth_of_the_crawl_is_listed_by_the_last_that_is_within() -> None:
+    found: dict[Host, Found] = {
+        parse_host("a.test"): Found(8, addresses=(ONE,)),
+        parse_host("b.test"): Found(known=BEFORE, addresses=(TWO,)),
+    }
+    a, b = keyservers(found, dict([at(ONE, 8, peers=("b.test",)), at(TWO, UNLISTED)]), STARTED)
+    assert (a.depth, a.listed) == (8, STARTED)
     assert (b.depth, b.listed) == (None, STARTED)

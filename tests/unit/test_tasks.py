@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from poolmgr.crawl.tasks import LAG, Tasks, now, wait
+from poolmgr.crawl.tasks import LAG, Tasks, give_way, now, wait
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -200,3 +200,27 @@ def test_outside_of_tasks_a_wait_blocks(pairs: Callable[[], Pair]) -> None:
     there.send(b"x")
     wait((here,), select.POLLIN, 10)
     assert here.recv(1) == b"x"
+
+
+def test_a_call_that_never_has_to_wait_lets_others_go_on_after_its_turn() -> None:
+    others: list[str] = []
+
+    def greedy() -> None:
+        deadline = time.monotonic() + 10
+        while not others and time.monotonic() < deadline:
+            give_way()
+
+    def brief() -> None:
+        here, there = socket.socketpair()
+        with here, there:
+            there.send(b"x")
+            wait((here,), select.POLLIN, 10)
+        others.append("brief")
+
+    with Tasks() as tasks:
+        tasks.start(brief, rank=0)
+        tasks.start(greedy, rank=0)
+        assert others == []
+        tasks.run(0.1)
+        assert others == ["brief"]
+        finish(tasks)
