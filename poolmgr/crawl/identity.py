@@ -40,15 +40,16 @@ def keyservers(
         owned[owner[address]].append(places[address])
     # A name without an address of its own stands for the owners of those that it leads to; without any, for itself.
     meant = {
-        host: {host} if host in owned or not found.addresses else {owner[address] for address in found.addresses}
+        host: {owner[address] for address in found.addresses}
         for host, found in followed.items()
+        if found.addresses and host not in owned
     }
     ordered = sorted(followed, key=host_order)
     aliases: dict[Host, list[Host]] = defaultdict(list)
     for host in ordered:
-        for name in meant[host] - {host}:
+        for name in meant.get(host, ()):
             aliases[name].append(host)
-    names = [host for host in ordered if host in meant[host]]
+    names = [host for host in ordered if host not in meant]
     order = {name: number for number, name in enumerate(names)}
     peers = {name: _peers(name, owned.get(name, ()), meant, order) for name in names}
     depths = {name: min([followed[name].depth, *(place.depth for place in owned.get(name, ()))]) for name in names}
@@ -79,8 +80,14 @@ def _owner(place: Place, leading: list[Host], hosts: Mapping[Host, Found]) -> Ho
 def _peers(
     keyserver: Host, places: Iterable[Place], meant: Mapping[Host, set[Host]], order: Mapping[Host, int]
 ) -> tuple[Host, ...]:
-    """Return the keyservers that the pages of `keyserver` list, itself apart, in that `order`."""
-    listed = {name for place in places for peer in place.peers for name in meant.get(peer.host, ())}
+    """Return the keyservers that the pages of `keyserver` list, itself apart, in that `order`.
+
+    A name in `meant` is an alias of the keyservers there.
+    """
+    hosts = {peer.host for place in places for peer in place.peers}
+    listed = hosts & order.keys()
+    for alias in hosts & meant.keys():
+        listed |= meant[alias]
     return tuple(sorted(listed - {keyserver}, key=order.__getitem__))
 
 

@@ -33,7 +33,6 @@ class Line(socket.socket):
     def until(self, end: float) -> None:
         """Wait no longer than to `end`, on the clock of `tasks.now`."""
         self._end = end
-        self.settimeout(0)
 
     def reach(self, address: IPAddress, port: int) -> None:
         """Connect."""
@@ -88,12 +87,12 @@ Socket = TypeVar("Socket", bound=socket.socket)
 
 
 def open_socket(kind: type[Socket], version: int, transport: socket.SocketKind) -> Socket:
-    """Return a new socket of the class `kind`, for IPv4 or IPv6.
+    """Return a new socket of the class `kind` that never blocks, for IPv4 or IPv6.
 
     Raises PoolmgrError when this process may not open another one.
     """
     try:
-        return kind(socket.AF_INET if version == 4 else socket.AF_INET6, transport)
+        return kind(socket.AF_INET if version == 4 else socket.AF_INET6, transport | socket.SOCK_NONBLOCK)
     except OSError as error:
         if error.errno in {errno.EMFILE, errno.ENFILE}:
             sentence = f"no further connection can be opened ({error.strerror}): lower crawl.workers or raise ulimit -n"

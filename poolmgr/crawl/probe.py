@@ -105,7 +105,7 @@ def probe(
     started = clock()
     watch = Watch(exchange.deadline)
     secure = Secure(host_text(target.host), trust) if target.endpoint.service is Service.HKPS else None
-    adapter = PinnedAdapter(watch, exchange.max_bytes, secure)
+    adapter = PinnedAdapter(target.endpoint, watch, exchange.max_bytes, secure)
     status = server = via = None
     body = b""
     try:
@@ -157,7 +157,12 @@ def _request(target: Target, question: Question, exchange: Exchange) -> requests
     }
     scheme = "https" if endpoint.service is Service.HKPS else "http"
     path = target.path or question.path
-    return requests.Request("GET", f"{scheme}://{address}:{endpoint.port}{path}", headers=headers).prepare()
+    # What there is no need for, such as cookies, is left unprepared.
+    request = requests.PreparedRequest()
+    request.prepare_method("GET")
+    request.prepare_url(f"{scheme}://{address}:{endpoint.port}{path}", None)
+    request.prepare_headers(headers)
+    return request
 
 
 def _failure(response: requests.Response, question: Question) -> Reading | None:

@@ -7,6 +7,7 @@ and asks for the two families one after the other: a crawl of thousands of names
 from __future__ import annotations
 
 import ipaddress
+import secrets
 import select
 import socket
 from collections.abc import Callable
@@ -15,7 +16,6 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
-import dns.entropy
 import dns.query
 import dns.resolver
 
@@ -36,10 +36,14 @@ class Nameservers:
     timeout: timedelta = timedelta(seconds=5)
 
 
+def _random_id() -> int:
+    return secrets.randbits(16)
+
+
 class Resolver:
     """Looks names up at recursive nameservers. Threads may share one."""
 
-    def __init__(self, nameservers: Nameservers, *, message_id: Callable[[], int] = dns.entropy.random_16) -> None:
+    def __init__(self, nameservers: Nameservers, *, message_id: Callable[[], int] = _random_id) -> None:
         """Raise PoolmgrError when no nameservers are given and the system has none.
 
         `message_id` gives the ID of each question, 0 to 65535, that nobody can foretell (RFC 5452 section 4.3).
@@ -111,7 +115,6 @@ class _Lines:
         if server not in self._sockets:
             address, port = self._servers[server]
             line = self._sockets[server] = open_socket(socket.socket, address.version, socket.SOCK_DGRAM)
-            line.settimeout(0)
             line.connect((str(address), port))
         return self._sockets[server]
 

@@ -40,7 +40,7 @@ _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _NO_BRACKETS = bytes(set(range(256)) - _STEPS.keys())
 
 _REMEMBERED_PEERS = 16_384
-"""Peers read once: in a mesh each is on twenty pages. As their texts are cut to MAX_TEXT, they take 20 MiB at most."""
+"""Peers read once: in a mesh each is on twenty pages. As their cells are cut to _MAX_CELL, they take 20 MiB at most."""
 
 _JSON_COUNTS = ("total", "Total", "numkeys")
 
@@ -101,7 +101,12 @@ def _parse_sks(page: bytes, max_peers: int) -> Stats | None:
 
 def _sks_row(row: bytes) -> Peer | None:
     """Return the peer of a row of one cell."""
-    return _peer(_cell(_first_cell(row)))
+    return _sks_peer(_first_cell(row)[:_MAX_CELL])
+
+
+@functools.lru_cache(maxsize=_REMEMBERED_PEERS)
+def _sks_peer(cell: bytes) -> Peer | None:
+    return _peer(_cell(cell))
 
 
 def _parse_hockeypuck_html(page: bytes, max_peers: int) -> Stats | None:
@@ -307,7 +312,6 @@ def _first_peer(recon: str | None, http: str | None) -> Peer | None:
     return Peer(peer.host) if (peer := _peer(http)) is not None else None
 
 
-@functools.lru_cache(maxsize=_REMEMBERED_PEERS)
 def _peer(text: str | None) -> Peer | None:
     """Return the peer at ``host port``, ``host:port``, ``[v6]:port`` or a host alone; None where there is no host."""
     host, blank, port = (text or "").partition(" ")

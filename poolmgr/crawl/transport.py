@@ -9,7 +9,6 @@ that could do so takes part.
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -19,7 +18,6 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
-from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import BaseAdapter
@@ -29,7 +27,7 @@ from poolmgr.crawl.certificate import broken, certificate_of, misnamed
 from poolmgr.crawl.line import Line, open_socket
 from poolmgr.crawl.tasks import now
 from poolmgr.errors import PoolmgrError
-from poolmgr.model import Certificate, Outcome
+from poolmgr.model import Certificate, Endpoint, Outcome
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -232,14 +230,15 @@ class Secure:
 
 
 class PinnedAdapter(BaseAdapter):
-    """Sends a request to the address literal and port in its URL, over a connection of its own.
+    """Sends a request to `endpoint`, whatever its URL says, over a connection of its own.
 
     It is TLS where `secure` says so, and then `certificate` is there once it was verified. A body of more than
     `max_bytes`, after transfer decoding, is not read to its end; content codings are left as they are.
     """
 
-    def __init__(self, watch: Watch, max_bytes: int, secure: Secure | None) -> None:
+    def __init__(self, endpoint: Endpoint, watch: Watch, max_bytes: int, secure: Secure | None) -> None:
         super().__init__()
+        self._endpoint = endpoint
         self._watch = watch
         self._max_bytes = max_bytes
         self._secure = secure
@@ -254,13 +253,12 @@ class PinnedAdapter(BaseAdapter):
         Raises ExchangeFailed for all that the other side or the network does, and PoolmgrError when this process may
         not open another socket.
         """
-        url = urlsplit(request.url or "")
-        address = ipaddress.ip_address(url.hostname or "")
+        address, port = self._endpoint.address, self._endpoint.port
         with _failures(self._watch):
             line = open_socket(_Line if self._secure is None else _SecureLine, address.version, socket.SOCK_STREAM)
             try:
                 line.arm(self._watch)
-                line.reach(address, url.port or 80)
+                line.reach(address, port)
                 self._watch.connect = self._watch.elapsed
                 if isinstance(line, _SecureLine):
                     assert self._secure is not None, "it is what makes a line secure"
@@ -277,10 +275,15 @@ class PinnedAdapter(BaseAdapter):
 
 
 def _reply(line: socket.socket, request: requests.PreparedRequest) -> http.client.HTTPResponse:
-    connection = http.client.HTTPConnection("pinned")
-    connection.sock = line
-    connection.request(request.method or "GET", request.path_url, headers=request.headers)
-    return connection.getresponse()
+    fields = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+    line.sendall(f"{request.method} {request.path_url} HTTP/1.1\r\n{fields}\r\n".encode("latin-1"))
+    reply = http.client.HTTPResponse(line, method=request.method)
+    try:
+        reply.begin()
+    except BaseException:
+        reply.close()
+        raise
+    return reply
 
 
 def _response(request: requests.PreparedRequest, reply: http.client.HTTPResponse, body: _Body) -> requests.Response:

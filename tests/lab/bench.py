@@ -191,7 +191,7 @@ def _work(size: int, probes: Probes, served: Served, exchange: Exchange) -> Craw
 
 def workers_for(size: int) -> int:
     """Return the workers for a farm of `size` keyservers: room for the 15 % that hold one for the whole deadline."""
-    return max(WORKERS, size // 5)
+    return max(WORKERS, size // 3)
 
 
 def resolve_all(served: Served, size: int) -> Cost:
