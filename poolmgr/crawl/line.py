@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import math
+import os
 import select
 import socket
 from collections.abc import Callable
@@ -29,6 +30,7 @@ class Line(socket.socket):
     """A TCP socket whose every wait ends at one time, with TimeoutError."""
 
     _end = math.inf
+    _is_joining = False
 
     def until(self, end: float) -> None:
         """Wait no longer than to `end`, on the clock of `tasks.now`."""
@@ -75,12 +77,22 @@ class Line(socket.socket):
         """Return what http.client reads from."""
         return cast("io.BufferedReader", super().makefile("rb", _BUFFER))
 
+    def expect(self) -> None:
+        """Wait until something comes: an answer to what was just said is not there yet."""
+        wait((self,), select.POLLIN, self._left())
+
     def _join(self, where: tuple[str, int]) -> None:
-        try:
+        if not self._is_joining:
+            self._is_joining = True
             self.connect(where)
-        except OSError as error:
-            if error.errno != errno.EISCONN:
-                raise
+            return
+        error = self.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            raise OSError(error, os.strerror(error))
+        try:
+            self.getpeername()
+        except OSError as not_yet:
+            raise BlockingIOError from not_yet
 
 
 Socket = TypeVar("Socket", bound=socket.socket)

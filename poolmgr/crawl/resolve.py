@@ -119,8 +119,8 @@ class _Lines:
         return self._sockets[server]
 
     def _receive(self, server: int, questions: list[Question], end: float) -> None:
-        """Take in all that has come from one nameserver."""
-        while True:
+        """Take in what has come from one nameserver."""
+        while any(question.is_open for question in questions):
             try:
                 wire = self._sockets[server].recv(65535)
             except BlockingIOError:

@@ -274,9 +274,10 @@ class PinnedAdapter(BaseAdapter):
         """Nothing stays open between exchanges."""
 
 
-def _reply(line: socket.socket, request: requests.PreparedRequest) -> http.client.HTTPResponse:
+def _reply(line: _Line, request: requests.PreparedRequest) -> http.client.HTTPResponse:
     fields = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
     line.sendall(f"{request.method} {request.path_url} HTTP/1.1\r\n{fields}\r\n".encode("latin-1"))
+    line.expect()
     reply = http.client.HTTPResponse(line, method=request.method)
     try:
         reply.begin()
