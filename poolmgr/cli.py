@@ -6,22 +6,25 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from poolmgr import __version__
+from poolmgr import __version__, commands
+from poolmgr.commands import form_option as _format
 from poolmgr.errors import ConfigError, ParseError, PoolmgrError, UnsafePlan
+from poolmgr.hosts import name_text
 
 if TYPE_CHECKING:
     from poolmgr.config import Config
     from poolmgr.crawl.observer import Observer
     from poolmgr.crawl.spider import Crawl
+    from poolmgr.hosts import Host
     from poolmgr.model import Snapshot
     from poolmgr.pipeline import Assessment, Result
     from poolmgr.report.rows import Row
@@ -33,6 +36,10 @@ _SIGNALLED = 128
 
 EXIT_TO_DO = 5
 """What `plan --check` exits with when there is something to do."""
+
+
+DEFAULT_SINCE = "24h"
+"""How far back `report --changes` looks unless it is told."""
 
 
 _LOG = logging.getLogger("poolmgr")
@@ -103,12 +110,6 @@ def main(ctx: click.Context, config: Path, log_format: str, *, verbose: bool) ->
     _LOG.setLevel(logging.INFO if verbose else logging.WARNING)
 
 
-def _format(default: str, *others: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return the option that chooses the form of what a command prints."""
-    forms = click.Choice([default, *others])
-    return click.option("--format", "form", type=forms, default=default, show_default=True, help="The form of output.")
-
-
 _from_file = click.option(
     "--snapshot",
     "file",
@@ -143,7 +144,7 @@ def check_config(path: Path, *, schema: bool) -> None:
         raise ConfigError(problems)
     click.echo(f"{path}: ok")
     for pool in config.pools:
-        click.echo(f"pool {pool.name.to_text(omit_final_dot=True)}")
+        click.echo(f"pool {name_text(pool.name)}")
     for target in config.targets:
         click.echo(f"published as {target.label}")
 
@@ -204,14 +205,10 @@ def probe(path: Path, *, keyserver: str, debug: bool, form: str) -> None:
       poolmgr -c config.yaml probe 192.0.2.1 --debug
     """
     from poolmgr import pipeline
-    from poolmgr.hosts import parse_host
     from poolmgr.report import detail
     from poolmgr.terminal import Refused
 
-    try:
-        host = parse_host(keyserver)
-    except ParseError as error:
-        raise click.BadParameter(str(error), param_hint="NAME-OR-ADDRESS") from error
+    host = _host(keyserver)
     observer = Refused()
     found = pipeline.probe(_load(path), host, lambda _: _stoppable(observer))
     heads = observer.heads if debug else []
@@ -230,29 +227,43 @@ def probe(path: Path, *, keyserver: str, debug: bool, form: str) -> None:
 @click.option("--members", is_flag=True, help="Only addresses that are in.")
 @click.option("--excluded", is_flag=True, help="Only addresses that are out.")
 @_from_file
+@click.option(
+    "--changes",
+    "since",
+    metavar="[SINCE]",
+    is_flag=False,
+    flag_value=DEFAULT_SINCE,
+    help=f"Who came and who went since then instead: a duration such as 7d or an ISO time. Default: {DEFAULT_SINCE}.",
+)
 @click.pass_obj
-def report(path: Path, *, form: str, pool: str | None, members: bool, excluded: bool, file: Path | None) -> None:
-    """Show who is in each pool, who is out, and why, from the newest crawl.
+def report(
+    path: Path, *, form: str, pool: str | None, members: bool, excluded: bool, file: Path | None, since: str | None
+) -> None:
+    """Show who is in each pool, who is out, since when and why, from the newest crawl.
 
     A table on a terminal, plain columns when piped. The configuration is applied as it is now, so that the effect
-    of a changed policy can be seen before the next run.
+    of a changed policy can be seen before the next run. With --changes: who came in and who went out at the stored
+    crawls, with the reasons of that moment.
 
     \b
     Examples:
       poolmgr -c config.yaml report
       poolmgr -c config.yaml report --excluded --format csv
       poolmgr -c config.yaml report --snapshot snapshot.json
+      poolmgr -c config.yaml report --changes 7d --pool pool.keys.example.org
     """
+    if since is not None:
+        if members or excluded or file is not None:
+            raise click.UsageError("--changes goes with --format and --pool only")
+        _show_changes(_load(path), since, form=form, pool=pool)
+        return
     from poolmgr import pipeline
     from poolmgr.report import rows
 
     config = _load(path)
     snapshot, all_rows = pipeline.report(config, file)
     if pool is not None:
-        wanted = pool.lower().removesuffix(".")
-        known = {row.pool for row in all_rows} | {p.name.to_text(omit_final_dot=True) for p in config.pools}
-        if wanted not in known:
-            raise click.BadParameter(f"no pool {pool!a}; configured: {', '.join(sorted(known))}", param_hint="--pool")
+        wanted = _pool_name(config, pool, {row.pool for row in all_rows})
         all_rows = tuple(row for row in all_rows if row.pool == wanted)
     is_wanted = partial(_is_wanted, members=members, excluded=excluded)
     shown = tuple(filter(is_wanted, all_rows))
@@ -262,6 +273,33 @@ def report(path: Path, *, form: str, pool: str | None, members: bool, excluded: 
         click.echo(rows.to_csv(shown), nl=False)
     else:
         _show_tables(all_rows, is_wanted, snapshot)
+
+
+@main.command()
+@click.argument("keyserver", metavar="NAME-OR-ADDRESS")
+@_format("text", "json")
+@click.pass_obj
+def explain(path: Path, *, keyserver: str, form: str) -> None:
+    """Explain where one keyserver stands, since when and why, from the stored crawls.
+
+    For each of its addresses: its key counts against those of the others, how reliable each service was, and what
+    failed in the last crawls. For each pool every rule, passed or not, with what was measured, limit and margin,
+    and what the keyserver must do to come in. Exits with 1 for a keyserver that the newest crawl does not have.
+
+    \b
+    Examples:
+      poolmgr -c config.yaml explain keyserver.example.org
+      poolmgr -c config.yaml explain 192.0.2.1 --format json
+    """
+    from poolmgr import pipeline
+    from poolmgr.report import explain
+
+    life = pipeline.explain(_load(path), _host(keyserver))
+    if form == "json":
+        click.echo(explain.to_json(life), nl=False)
+    else:
+        for line in explain.to_text(life):
+            click.echo(line)
 
 
 @main.command()
@@ -293,7 +331,7 @@ def plan(path: Path, *, form: str, check: bool, file: Path | None) -> None:
 
 
 @main.command()
-@click.option("--force", is_flag=True, help="Publish this once whatever min_members, max_removed or a blind crawl say.")
+@click.option("--force", is_flag=True, help="Publish this once, whatever the limits and doubts say.")
 @click.pass_obj
 def run(path: Path, *, force: bool) -> None:
     """Crawl, judge, plan and publish, under one lock: the command for cron.
@@ -314,10 +352,67 @@ def run(path: Path, *, force: bool) -> None:
     _exit_with_worst(results)
 
 
+for _command in (commands.export, commands.import_, commands.backtest):
+    main.add_command(_command)
+
+
 def _load(path: Path) -> Config:
     from poolmgr.config import load_config
 
     return load_config(path)
+
+
+def _host(text: str) -> Host:
+    from poolmgr.hosts import parse_host
+
+    try:
+        return parse_host(text)
+    except ParseError as error:
+        raise click.BadParameter(str(error), param_hint="NAME-OR-ADDRESS") from error
+
+
+def _pool_name(config: Config, pool: str, others: Iterable[str]) -> str:
+    """Return the pool that the user means, which is configured or one of `others`."""
+    wanted = pool.lower().removesuffix(".")
+    known = {*others, *(name_text(each.name) for each in config.pools)}
+    if wanted not in known:
+        raise click.BadParameter(f"no pool {pool!a}; configured: {', '.join(sorted(known))}", param_hint="--pool")
+    return wanted
+
+
+def _since(text: str) -> datetime:
+    """Return the time that `text` means: so long ago, or an ISO time, in UTC unless it says otherwise."""
+    from poolmgr import pipeline
+    from poolmgr.config.fields import duration
+
+    try:
+        return pipeline.now() - duration(timedelta(0), timedelta(days=3650)).parse(text)
+    except ParseError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        hint = "is neither a duration such as 24h or 7d nor an ISO time such as 2026-11-23T12:00"
+        raise click.BadParameter(f"{text!a} {hint}", param_hint="--changes") from error
+
+
+def _show_changes(config: Config, since: str, *, form: str, pool: str | None) -> None:
+    from poolmgr import pipeline
+    from poolmgr.report import movement
+
+    moment = _since(since)
+    changes = pipeline.changes(config, moment)
+    if pool is not None:
+        wanted = _pool_name(config, pool, {name_text(change.pool) for change in changes})
+        changes = tuple(change for change in changes if name_text(change.pool) == wanted)
+    if form == "json":
+        click.echo(movement.to_json(changes, moment), nl=False)
+    elif form == "csv":
+        click.echo(movement.to_csv(changes), nl=False)
+    else:
+        for line in movement.to_text(changes, moment):
+            click.echo(line)
 
 
 @contextmanager

@@ -92,6 +92,11 @@ def host_text(host: Host) -> str:
     return str(host)
 
 
+def name_text(name: dns.name.Name) -> str:
+    """Return a DNS name as people write it: without the root's dot."""
+    return name.to_text(omit_final_dot=True)
+
+
 def host_order(host: Host) -> tuple[int, tuple[str, ...], int]:
     """Return a sort key: names in DNSSEC canonical order (RFC 4034 section 6.1), then IPv4, then IPv6."""
     if isinstance(host, HostName):

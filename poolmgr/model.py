@@ -7,6 +7,7 @@ where it is shown (report, web, log), because only there is known for what.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -28,7 +29,7 @@ class Family(enum.StrEnum):
     @classmethod
     def of(cls, address: IPAddress) -> Self:
         """Return the family of `address`."""
-        return cls(f"ipv{address.version}")
+        return cls.IPV4 if address.version == 4 else cls.IPV6
 
     @property
     def rdtype(self) -> str:
@@ -118,6 +119,7 @@ class Outcome(enum.StrEnum):
     NO_KEY = "no-key"
     WRONG_KEY = "wrong-key"
     BAD_TLS = "bad-tls"
+    UNRESOLVED = "unresolved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,20 +228,33 @@ class ReasonCode(enum.StrEnum):
     NO_COUNT = "no-count"
     BEHIND = "behind"
     AHEAD = "ahead"
+    STUCK = "stuck"
     COHORT = "cohort"
     SERVICE = "service"
     CERTIFICATE = "certificate"
+    JOINING = "joining"
+    PROBATION = "probation"
+    FLAPPING = "flapping"
     CAP = "cap"
+    NETWORK = "network"
+    RELAXED = "relaxed"
+    FALLBACK = "fallback"
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One rule that an address fails: what was measured, what the rule asks for, and both in a sentence."""
+    """One rule that an address fails: what was measured, what the rule asks for, and both in a sentence.
+
+    `outcome` is that of the probe that failed, None where the rule is about something else. `excess` is how far past
+    the limit it is, in whatever the rule counts, 0 where it counts nothing.
+    """
 
     code: ReasonCode
     measured: str
     limit: str
     sentence: str
+    outcome: Outcome | None = None
+    excess: float = field(default=0.0, compare=False)
 
     def __str__(self) -> str:
         return self.sentence
@@ -266,7 +281,9 @@ class Verdict:
     """What was decided of one address for one pool.
 
     `address` is None for a keyserver whose name gave none. Only a member is without reasons. `warnings` are rules that
-    it will fail unless something is done, such as a certificate that ends soon.
+    it will fail unless something is done, such as a certificate that ends soon, or one that it fails now and for the
+    first time. `since` is when it came in or went out, None where no earlier crawl was judged. `progress` counts crawls
+    in a row towards the other side, and how many it takes: an address that is out is joining, another one is leaving.
     """
 
     pool: dns.name.Name
@@ -275,6 +292,8 @@ class Verdict:
     state: State
     reasons: tuple[Reason, ...] = ()
     warnings: tuple[Reason, ...] = ()
+    since: datetime | None = None
+    progress: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.state is State.OUT and not self.reasons:
@@ -305,6 +324,32 @@ class Overrides:
         return bool(self.names or self.networks)
 
 
+class WhenShort(enum.StrEnum):
+    """What is published where fewer than the floor are eligible: the last good records, a list, or the least bad."""
+
+    HOLD = "hold"
+    FALLBACK = "fallback"
+    RELAX = "relax"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """How many of one RRset's records may change at once: a share (0 to 1) of the published ones, a count, or both."""
+
+    share: float | None = None
+    count: int | None = None
+
+    def of(self, published: int) -> int | None:
+        """Return how many of `published` that is, None where there is no limit: the stricter, but one always may."""
+        counts = [] if self.share is None else [math.floor(self.share * published)]
+        counts += [] if self.count is None else [self.count]
+        return max(1, min(counts)) if counts else None
+
+    def __str__(self) -> str:
+        share = [] if self.share is None else [f"{self.share:.0%}"]
+        return " and ".join(share if self.count is None else [*share, str(self.count)])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
     """What is promised under one owner name.
@@ -312,8 +357,10 @@ class Pool:
     `host` is the Host header that this pool's clients send; an address must answer every one of `services` under it,
     under the keyserver's own name, or under either, as `vhost` says.
     `minimum_versions` (software, lower case) are asked for beside the policy's. `min_members` is the floor and
-    `max_records` the cap per family. `max_removed` is the share of the published addresses of one family that one run
-    may remove; one may always go. The TTL is in whole seconds.
+    `max_records` the cap per family, of which at most `per_network` are of one network (/16 or /32) where others are
+    eligible. With `rotate_every` the members are drawn anew that often, None: never. `max_removed` and `max_added` are
+    what one run may remove from, and add to, the published addresses of one family. `when_short` says what is published
+    with fewer than the floor, `fallback` the addresses that it may name. The TTL is in whole seconds.
     """
 
     name: dns.name.Name
@@ -326,7 +373,12 @@ class Pool:
     include_only: Overrides = Overrides()
     max_records: int = 10
     min_members: Mapping[Family, int] = field(default_factory=dict)
-    max_removed: float = 0.5
+    max_removed: Allowance = Allowance(share=0.5)
+    max_added: Allowance | None = None
+    per_network: int = 2
+    rotate_every: timedelta | None = None
+    when_short: WhenShort = WhenShort.HOLD
+    fallback: tuple[IPAddress, ...] = ()
     ttl: timedelta = timedelta(seconds=300)
 
 

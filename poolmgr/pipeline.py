@@ -9,7 +9,7 @@ import fcntl
 import logging
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -28,10 +28,11 @@ from poolmgr.crawl.spider import Crawl
 from poolmgr.crawl.spider import crawl as crawl_mesh
 from poolmgr.crawl.transport import load_trust
 from poolmgr.errors import LockHeld, ParseError, PoolmgrError, StoreError, ZoneError
-from poolmgr.hosts import Host, host_text
+from poolmgr.hosts import Host, host_text, name_text
 from poolmgr.judge.alone import among, is_serving
+from poolmgr.judge.changes import VerdictChange, changes_of
+from poolmgr.judge.history import History, Judgement, judge_next
 from poolmgr.judge.selection import Members, select
-from poolmgr.judge.verdict import Judgement, judge
 from poolmgr.model import Family, Selection, Service, Snapshot, Verdict
 from poolmgr.publish.replace import file_state, put, staged
 from poolmgr.publish.rfc2136 import Primary, Rfc2136Publisher
@@ -39,15 +40,19 @@ from poolmgr.publish.target import Published, Publisher, Receipt
 from poolmgr.publish.tsig import load_key
 from poolmgr.publish.zonefile import ZoneFile, ZoneFilePublisher
 from poolmgr.report import detail
+from poolmgr.report.life import Life, find_keyserver, life_of
 from poolmgr.report.rows import Row, rows
 from poolmgr.report.snapshot import from_json, to_json
 from poolmgr.store.database import Publication, Store, open_store, read_store
 from poolmgr.zone.desired import from_text, members_of, owned_keys, pool_records, whole_zone
-from poolmgr.zone.plan import Plan, limits_of, make_plan
+from poolmgr.zone.plan import Plan, doubts_of, limits_of, make_plan
 from poolmgr.zone.records import Records
 from poolmgr.zone.serial import next_serial
 
 LOCK = "poolmgr.lock"
+
+EXPLAINED_CRAWLS = 50
+"""How many of the last crawls `explain` looks at: half a day of those every quarter of an hour."""
 
 BEFORE, AFTER = "before the crawl", "after the crawl"
 """When the self-check is made: an outage that begins or ends during the crawl is seen by one of them."""
@@ -60,11 +65,12 @@ Watch = Callable[[Crawl], AbstractContextManager[Observer]]
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """What a crawl amounts to under a config: the judgement, and the selection made from it."""
+    """What a crawl amounts to under a config: the judgement, the selection made from it, and the doubts of it."""
 
     snapshot: Snapshot
     judgement: Judgement
     selection: Selection
+    doubts: Mapping[Family, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +123,8 @@ def crawl(config: Config, watch: Watch) -> Snapshot:
 
     Raises LockHeld while another run is at work, and PoolmgrError when it was stopped: then nothing is stored.
     """
-    with _locked(config.state), open_store(config.state) as store:
-        return _crawl(config, store, watch)
+    with locked(config.state), open_store(config.state) as store:
+        return _crawl(config, store, watch)[0]
 
 
 def save_snapshot(snapshot: Snapshot, path: Path) -> None:
@@ -140,8 +146,9 @@ def probe(config: Config, host: Host, watch: Watch) -> Examination:
     one = replace(config.crawl, seeds=(host,), services=tuple(Service), own_name=True, bounds=bounds)
     with watch(one) as observer:
         snapshot = _measure(one, observer)
-    stored, publications = _read_state(config)
-    assessment = _assess(config, among(snapshot, stored), publications)
+    state = _read_state(config)
+    # By itself: what was measured now counts, whatever was seen before.
+    assessment = _assess(config, replace(state, history=History()), among(snapshot, state.snapshot))
     names = {keyserver.name for keyserver in snapshot.keyservers}
     verdicts = tuple(verdict for verdict in assessment.selection.verdicts if verdict.keyserver in names)
     is_reachable = any(is_serving(verdict) for verdict in verdicts if verdict.pool == config.pools[0].name)
@@ -150,21 +157,49 @@ def probe(config: Config, host: Host, watch: Watch) -> Examination:
 
 def report(config: Config, file: Path | None) -> tuple[Snapshot, tuple[Row, ...]]:
     """Return the crawl in `file`, else the newest stored one, and its rows, judged by `config` as it is now."""
-    snapshot, publications = _stored(config, file)
-    assessment = _assess(config, snapshot, publications)
-    hosts = {pool.name.to_text(omit_final_dot=True): host_text(pool.host) for pool in config.pools}
+    state, snapshot = _stored(config, file)
+    assessment = _assess(config, state, snapshot)
+    hosts = {name_text(pool.name): host_text(pool.host) for pool in config.pools}
     references = assessment.judgement.references
-    return snapshot, rows(snapshot, assessment.selection.verdicts, references, config.policy.window, hosts)
+    return snapshot, rows(
+        assessment.judgement.snapshot, assessment.selection.verdicts, references, config.policy.window, hosts
+    )
+
+
+def changes(config: Config, since: datetime) -> tuple[VerdictChange, ...]:
+    """Return who came and who went at the stored crawls from `since` on, the oldest first."""
+    store = read_store(config.state)
+    if store is None:
+        raise nothing_stored(config)
+    with store:
+        return store.load_changes(since)
+
+
+def explain(config: Config, host: Host) -> Life:
+    """Return all that is known of the keyserver that `host`, one of its names or addresses, leads to.
+
+    It is judged as `report` does; its counts and failures are those of the last stored crawls. Raises PoolmgrError
+    where the newest crawl has no such keyserver.
+    """
+    state, snapshot = _stored(config, None)
+    assessment = _assess(config, state, snapshot)
+    keyserver = find_keyserver(assessment.judgement.snapshot, host)
+    store = read_store(config.state)
+    assert store is not None, "it was read a moment ago"
+    with store:
+        crawls = store.load_crawls(EXPLAINED_CRAWLS)
+    judgement, selection = assessment.judgement, assessment.selection
+    return life_of(keyserver, judgement, selection, config.policy, config.pools, state.history, crawls)
 
 
 def plan(config: Config, file: Path | None) -> tuple[Assessment, tuple[Result, ...]]:
     """Return what `run` would do at each target with the crawl in `file`, else the newest stored. Changes nothing."""
-    snapshot, publications = _stored(config, file)
-    assessment = _assess(config, snapshot, publications)
+    state, snapshot = _stored(config, file)
+    assessment = _assess(config, state, snapshot)
     results = []
     for target in config.targets:
         try:
-            prepared = _prepare(config, target, assessment, publications, force=False)
+            prepared = _prepare(config, target, assessment, state.publications, force=False)
             results.append(Result(label=target.label, plan=prepared.plan, error=prepared.plan.refusal))
         except PoolmgrError as error:
             results.append(Result(label=target.label, error=error))
@@ -176,10 +211,10 @@ def run(config: Config, watch: Watch, *, force: bool) -> tuple[Assessment, tuple
 
     One target's failure is in its result and does not stop the others. With `force` no limit holds anything back.
     """
-    with _locked(config.state), open_store(config.state) as store:
-        snapshot = _crawl(config, store, watch)
+    with locked(config.state), open_store(config.state) as store:
+        snapshot, history = _crawl(config, store, watch)
         publications = store.load_publications()
-        assessment = _assess(config, snapshot, publications)
+        assessment = _assess(config, _State(snapshot, history, publications), snapshot)
         results = []
         for target in config.targets:
             try:
@@ -209,7 +244,8 @@ def _measure(mesh: Crawl, observer: Observer) -> Snapshot:
     )
 
 
-def _crawl(config: Config, store: Store, watch: Watch) -> Snapshot:
+def _crawl(config: Config, store: Store, watch: Watch) -> tuple[Snapshot, History]:
+    """Make one crawl, store it, and return it with the history to judge it by."""
     last = store.load_crawl()
     known = known_keyservers(last, now(), config.forget_after)
     mesh = replace(_with_membership(config), known=known)
@@ -222,8 +258,13 @@ def _crawl(config: Config, store: Store, watch: Watch) -> Snapshot:
     snapshot = replace(measured, blind=blindness(config.self_check, (before, after), measured, sighted))
     for keyserver in snapshot.keyservers:
         _LOG.info("%s", detail.line(keyserver), extra={"fields": detail.fields(keyserver)})
-    store.save_crawl(snapshot, keep=config.keep)
-    return snapshot
+    history = store.load_history()
+    if last is not None:
+        history = judge_next(history, last, config.policy, config.pools).history
+    verdicts = judge_next(history, snapshot, config.policy, config.pools).verdicts
+    changed = changes_of(store.load_last_changes(), verdicts, snapshot.finished)
+    store.save_crawl(snapshot, history, keep=config.keep, keep_thinned=config.keep_thinned, changes=changed)
+    return snapshot, history
 
 
 def _sighted(store: Store, last: Snapshot | None, family: Family) -> Snapshot | None:
@@ -231,21 +272,36 @@ def _sighted(store: Store, last: Snapshot | None, family: Family) -> Snapshot | 
     return last if last is None or family not in last.blind else store.load_crawl(seeing=family)
 
 
-def _stored(config: Config, file: Path | None) -> tuple[Snapshot, tuple[Publication, ...]]:
-    stored, publications = _read_state(config)
-    snapshot = stored if file is None else _load_snapshot(file)
-    if snapshot is None:
-        raise StoreError(f"no crawl is stored in {config.state} yet: run `poolmgr crawl` or `poolmgr run` first")
-    return snapshot, publications
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What the store has: the newest crawl, the history to judge it by, and the newest publication of each target."""
+
+    snapshot: Snapshot | None
+    history: History
+    publications: tuple[Publication, ...]
 
 
-def _read_state(config: Config) -> tuple[Snapshot | None, tuple[Publication, ...]]:
-    """Return the newest crawl and publications, nothing where there is no store yet."""
+def _stored(config: Config, file: Path | None) -> tuple[_State, Snapshot]:
+    """Return the state with the crawl to judge: the newest stored one, or that in `file`, which has no history."""
+    state = _read_state(config)
+    if file is not None:
+        return replace(state, history=History()), _load_snapshot(file)
+    if state.snapshot is None:
+        raise nothing_stored(config)
+    return state, state.snapshot
+
+
+def nothing_stored(config: Config) -> StoreError:
+    """Return the error that there is no crawl to work with."""
+    return StoreError(f"no crawl is stored in {config.state} yet: run `poolmgr crawl` or `poolmgr run` first")
+
+
+def _read_state(config: Config) -> _State:
     store = read_store(config.state)
     if store is None:
-        return None, ()
+        return _State(None, History(), ())
     with store:
-        return store.load_crawl(), store.load_publications()
+        return _State(store.load_crawl(), store.load_history(), store.load_publications())
 
 
 def _load_snapshot(path: Path) -> Snapshot:
@@ -255,10 +311,24 @@ def _load_snapshot(path: Path) -> Snapshot:
         raise ParseError(f"{path}: {error}: give a file that `poolmgr crawl --output` wrote") from error
 
 
-def _assess(config: Config, snapshot: Snapshot, publications: tuple[Publication, ...]) -> Assessment:
-    judgement = judge(snapshot, config.policy, config.pools)
-    current: Members = publications[-1].members if publications else {}
-    return Assessment(snapshot, judgement, select(judgement.verdicts, config.pools, current))
+def _assess(config: Config, state: _State, snapshot: Snapshot) -> Assessment:
+    judgement = judge_next(state.history, snapshot, config.policy, config.pools)
+    last = state.publications[-1] if state.publications else None
+    selection = choose(config, judgement, {} if last is None else last.members, None if last is None else last.at)
+    doubts = doubts_of(snapshot, now(), config.zone.trust, state.history.answering)
+    return Assessment(snapshot, judgement, selection, doubts)
+
+
+def choose(config: Config, judgement: Judgement, current: Members, chosen: datetime | None) -> Selection:
+    """Return the members of each pool after `judgement`, where `current` were published, at the time `chosen`."""
+    return select(
+        judgement.verdicts,
+        config.pools,
+        current,
+        judgement.history.reliability,
+        judgement.snapshot.finished,
+        chosen=chosen,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +360,7 @@ def _prepare(
         origin=config.zone.origin,
         published=published.records,
         desired=desired,
-        limits={} if force else limits_of(config.pools, assessment.snapshot.blind),
+        limits={} if force else limits_of(config.pools, assessment.doubts),
         serial=published.serial,
         next_serial=serial,
         provenance=f"written by poolmgr {__version__} from the crawl of {finished:%Y-%m-%dT%H:%M:%SZ}",
@@ -331,7 +401,7 @@ def _read(path: Path) -> str:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Hold the lock of `folder`. The kernel drops it with the process, however that ends."""
     path = folder / LOCK
     try:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import dns.name
 
 from poolmgr.hosts import HostName, host_name, parse_host
+from poolmgr.judge.history import History, Judgement, judge_next
+from poolmgr.judge.verdict import Policy
 from poolmgr.model import (
     Ask,
     Certificate,
@@ -49,7 +52,7 @@ def pool(name: str = "pool.example.org.", /, **fields: object) -> Pool:
     owner = dns.name.from_text(name)
     values: dict[str, object] = {
         "name": owner,
-        "host": host_name(owner),
+        "host": fields["host"] if "host" in fields else host_name(owner),
         "families": frozenset(Family),
         "services": frozenset({Service.HKP}),
         **fields,
@@ -118,6 +121,40 @@ def keyserver(
 def snapshot(keyservers: Iterable[Keyserver]) -> Snapshot:
     """Return a crawl that took ten seconds and ended at NOW."""
     return Snapshot(started=NOW - timedelta(seconds=10), finished=NOW, keyservers=tuple(keyservers))
+
+
+def crawls(*rounds: Iterable[Keyserver], every: timedelta = timedelta(minutes=15)) -> tuple[Snapshot, ...]:
+    """Return crawls of the keyservers of each of `rounds`, so far apart; the last one ends at NOW."""
+    return tuple(
+        _earlier(snapshot(keyservers), every * number)
+        for number, keyservers in zip(reversed(range(len(rounds))), rounds, strict=True)
+    )
+
+
+def _earlier(crawled: Snapshot, by: timedelta) -> Snapshot:
+    keyservers = tuple(
+        replace(
+            one,
+            addresses=tuple(
+                replace(address, probes=tuple(replace(each, started=each.started - by) for each in address.probes))
+                for address in one.addresses
+            ),
+        )
+        for one in crawled.keyservers
+    )
+    return replace(crawled, started=crawled.started - by, finished=crawled.finished - by, keyservers=keyservers)
+
+
+def judged(
+    rounds: Iterable[Snapshot], policy: Policy | None = None, pools: Iterable[Pool] | None = None
+) -> tuple[History, Judgement]:
+    """Return the last of `rounds` judged after the others, and the history that it was judged by."""
+    by, of = policy or Policy(), (pool(),) if pools is None else tuple(pools)
+    *earlier, last = rounds
+    history = History()
+    for each in earlier:
+        history = judge_next(history, each, by, of).history
+    return history, judge_next(history, last, by, of)
 
 
 def mesh(count: int, *, first: int = 1, keys: int = 5_000_000, version: str = "1.1.6") -> list[Keyserver]:

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from poolmgr.cli import main as poolmgr
 from poolmgr.config import json_schema
 from poolmgr.config.document import Place, parse_document
 from poolmgr.hosts import parse_host
+from poolmgr.judge.backtest import Fate
+from poolmgr.judge.changes import VerdictChange, changes_of
 from poolmgr.judge.selection import select
 from poolmgr.judge.verdict import Policy, judge
 from poolmgr.model import (
@@ -37,8 +39,10 @@ from poolmgr.model import (
     Snapshot,
     Stats,
 )
-from poolmgr.report import changes, detail, rows
+from poolmgr.report import backtest, changes, detail, explain, movement, rows
+from poolmgr.report import schema as schemas
 from poolmgr.report import snapshot as snapshots
+from poolmgr.report.life import Life, find_keyserver, life_of
 from poolmgr.zone.plan import make_plan
 from tests import build
 from tests.lab import transcript
@@ -51,6 +55,7 @@ JSON = ROOT / "docs" / "json.md"
 EXAMPLE = ROOT / "config.example.yaml"
 
 HELP_COLUMNS = 90
+SCHEMA_COLUMNS = 110
 
 _PART = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- /generated -->)", re.DOTALL)
 
@@ -152,8 +157,9 @@ def _needed(schema: Mapping[str, Any], *, is_required: bool) -> str:
 
 
 def json_parts() -> Parts:
-    """Return an example of each JSON format."""
-    return {name: fenced("json", text.strip()) for name, text in json_examples().items()}
+    """Return an example of each JSON format, and the JSON Schemas."""
+    examples = {name: fenced("json", text.strip()) for name, text in json_examples().items()}
+    return examples | {f"{name} schema": fenced("json", text) for name, text in json_schemas().items()}
 
 
 def json_examples() -> Mapping[str, str]:
@@ -161,10 +167,8 @@ def json_examples() -> Mapping[str, str]:
     late = build.keyserver("late.example.net", "198.51.100.9", keys=4_900_000)
     crawl = build.snapshot([*build.mesh(3), late])
     pool = build.pool()
-    judgement = judge(crawl, Policy(), [pool])
-    verdicts = select(judgement.verdicts, [pool], {}).verdicts
-    hosts = {"pool.example.org": "pool.example.org"}
-    report = rows.rows(crawl, verdicts, judgement.references, Policy().window, hosts)
+    judged, _ = judge(crawl, Policy(), [pool])
+    verdicts = select(judged, [pool], {}, {}, crawl.finished).verdicts
     plan = make_plan(
         origin=build.ORIGIN,
         published=build.zone("pool A 198.51.100.1\npool A 198.51.100.2\npool A 198.51.100.9\n"),
@@ -176,18 +180,89 @@ def json_examples() -> Mapping[str, str]:
     )
     snapshot = json.dumps(json.loads(snapshots.to_json(whole_snapshot())), indent=2)
     return {
-        "report": rows.to_json(crawl, [report[0], report[-1]]),
+        "report": report_example(),
+        "changes": movement.to_json(changes_example(), build.NOW - timedelta(days=1)),
+        "explain": explain.to_json(life_example("birch.example.net")),
         "plan": changes.to_json({"zone file /var/lib/bind/example.org.zone": plan}, verdicts),
         "probe": probe_example(),
+        "backtest": backtest_example(),
         "snapshot": snapshot,
     }
+
+
+def lives() -> tuple[Snapshot, ...]:
+    """Return crawls in which oak fails for the first time, and birch is back for the first time."""
+    oak = partial(build.keyserver, "oak.example.net", "198.51.100.7")
+    birch = partial(build.keyserver, "birch.example.net", "198.51.100.8")
+    others = build.mesh(2)
+    return build.crawls(
+        [*others, oak(), birch()],
+        [*others, oak(), birch(stats_outcome=Outcome.REFUSED, detail="connection refused")],
+        [*others, oak(), birch(keys=4_990_000)],
+        [*others, oak(outcomes={Service.HKP: Outcome.RESET}), birch(keys=4_999_400)],
+    )
+
+
+def report_example() -> str:
+    """Return what the last of those crawls says of a member, of oak and of birch."""
+    pool = build.pool()
+    _, judgement = build.judged(lives())
+    seen = judgement.snapshot
+    verdicts = select(judgement.verdicts, [pool], {}, {}, seen.finished).verdicts
+    names = {"pool.example.org": "pool.example.org"}
+    report = rows.rows(seen, verdicts, judgement.references, Policy().window, names)
+    return rows.to_json(seen, report[1:])
+
+
+def changes_example() -> list[VerdictChange]:
+    """Return the changes of birch over those crawls."""
+    changed: list[VerdictChange] = []
+    for count in range(1, len(lives()) + 1):
+        crawls = lives()[:count]
+        changed += changes_of(changed, build.judged(crawls)[1].verdicts, crawls[-1].finished)
+    return [change for change in changed if str(change.address) == "198.51.100.8"]
+
+
+def life_example(name: str) -> Life:
+    """Return the life of that keyserver over those crawls."""
+    pools = [build.pool()]
+    before, judgement = build.judged(lives())
+    selection = select(judgement.verdicts, pools, {}, {}, judgement.snapshot.finished)
+    keyserver = find_keyserver(judgement.snapshot, parse_host(name))
+    return life_of(keyserver, judgement, selection, Policy(), pools, before, lives())
+
+
+def json_schemas() -> Mapping[str, str]:
+    """Return the JSON Schema of each format that has one, by the name of its example."""
+    known = {"report": schemas.REPORT, "changes": schemas.CHANGES, "explain": schemas.EXPLAIN}
+    return {name: folded(of) for name, of in known.items()}
+
+
+def folded(value: object, indent: str = "") -> str:
+    """Return `value` as JSON, each object and array in one line where it fits."""
+    line = json.dumps(value)
+    if len(indent) + len(line) <= SCHEMA_COLUMNS or not isinstance(value, dict | list):
+        return line
+    inner = indent + "  "
+    if isinstance(value, dict):
+        entries, (begin, end) = [f"{json.dumps(key)}: {folded(each, inner)}" for key, each in value.items()], "{}"
+    else:
+        entries, (begin, end) = [folded(each, inner) for each in value], "[]"
+    return f"{begin}\n{inner}" + f",\n{inner}".join(entries) + f"\n{indent}{end}"
+
+
+def backtest_example() -> str:
+    """Return what poolmgr backtest --set policy.fall=1 may say."""
+    today = Fate(pool=build.POOL, days=29.896, members=9.97, joins=41, leaves=40, failing=0.00412)
+    other = Fate(pool=build.POOL, days=29.896, members=9.94, joins=97, leaves=97, failing=0.00207)
+    return backtest.to_json({"today": [today], "other": [other]}, build.NOW - timedelta(days=30))
 
 
 def probe_example() -> str:
     """Return what poolmgr probe --debug says of a keyserver whose web server does not know the pool."""
     name = "oak.example.net"
     oak = build.keyserver(name, "198.51.100.7", outcomes={Service.HKP: Outcome.NO_KEY})
-    verdicts = judge(build.snapshot([oak, *build.mesh(2)]), Policy(), [build.pool()]).verdicts
+    verdicts, _ = judge(build.snapshot([oak, *build.mesh(2)]), Policy(), [build.pool()])
     refused = oak.addresses[0].probes[-1]
     head = b"HTTP/1.1 404 Not Found\r\nServer: nginx\r\n\r\n"
     return detail.to_json(build.snapshot([oak]), verdicts[:1], [(refused, head)], is_reachable=False)

@@ -19,21 +19,27 @@ from poolmgr.crawl.probe import Canary, Exchange, Lookup, Search
 from poolmgr.crawl.resolve import Nameservers
 from poolmgr.crawl.spider import Crawl
 from poolmgr.hosts import HostName, host_name
+from poolmgr.judge.steadiness import Steadiness
 from poolmgr.judge.verdict import Policy
-from poolmgr.model import Family, Overrides, Pool, Service, Vhost
+from poolmgr.model import Allowance, Family, Overrides, Pool, Service, Vhost
 from poolmgr.publish.rfc2136 import Primary
 from poolmgr.publish.tsig import KeyFile, KeySource, SecretFile, SecretInEnvironment
 from poolmgr.publish.zonefile import Verify, ZoneFile
+from poolmgr.zone.plan import Trust
 from poolmgr.zone.serial import Scheme
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Zone:
-    """The zone that the pools are in. `skeleton` is there whenever a target is a zone file."""
+    """The zone that the pools are in, and what a crawl must be like to change it.
+
+    `skeleton` is there whenever a target is a zone file.
+    """
 
     origin: dns.name.Name
     skeleton: Path | None
     serial: Scheme
+    trust: Trust
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +47,14 @@ class Config:
     """What one config file says, complete and consistent; all paths are absolute.
 
     `path` is the file itself, `state` the folder of the store and the lock, `membership` an SKS membership file whose
-    peers are seeds too, `keep` how long crawls are kept in the store, `forget_after` how long a keyserver that nobody
-    lists stays known. No `targets`: nothing is published.
+    peers are seeds too, `keep` how long crawls are kept in the store and `keep_thinned` how long one of each day,
+    `forget_after` how long a keyserver that nobody lists stays known. No `targets`: nothing is published.
     """
 
     path: Path
     state: Path
     keep: timedelta
+    keep_thinned: timedelta
     crawl: Crawl
     membership: Path | None
     forget_after: timedelta
@@ -66,13 +73,14 @@ def build(file: schema.ConfigFile, path: Path) -> Config:
         path=path,
         state=folder / file.state.folder,
         keep=file.state.keep,
+        keep_thinned=file.state.keep_thinned,
         crawl=_crawl(file.crawl, pools, folder),
         membership=_below(folder, file.crawl.membership),
         forget_after=file.crawl.forget_after,
         self_check=_self_check(file.crawl.self_check),
         policy=_policy(file.policy),
         pools=pools,
-        zone=Zone(origin=file.zone.origin, skeleton=_below(folder, file.zone.skeleton), serial=file.zone.serial),
+        zone=_zone(file.zone, folder),
         targets=tuple(_target(target, folder) for target in file.publish),
     )
 
@@ -140,11 +148,37 @@ def _policy(policy: schema.PolicySection) -> Policy:
         minimum_versions=policy.minimum_versions,
         max_keys_behind=policy.max_keys_behind,
         max_keys_ahead=policy.max_keys_ahead,
+        max_lag=policy.max_lag,
+        enter_lag=policy.enter_lag,
+        max_lead=policy.max_lead,
+        lag_tolerance=policy.lag_tolerance,
         min_cohort=policy.min_cohort,
         certificate_warning=policy.certificate_warning,
+        steadiness=Steadiness(
+            rise=policy.rise,
+            fall=policy.fall,
+            probation=policy.probation,
+            flap_wait=policy.flap_wait,
+            flap_limit=policy.flap_limit,
+            forgive_after=policy.forgive_after,
+        ),
+        fast_fall=frozenset(policy.fast_fall),
         exclude=_overrides(policy.exclude),
         include_only=_overrides(policy.include_only),
     )
+
+
+def _zone(zone: schema.ZoneSection, folder: Path) -> Zone:
+    return Zone(
+        origin=zone.origin,
+        skeleton=_below(folder, zone.skeleton),
+        serial=zone.serial,
+        trust=Trust(max_age=zone.max_age, min_seen=zone.min_seen),
+    )
+
+
+def _allowance(allowance: schema.AllowanceSection) -> Allowance:
+    return Allowance(share=allowance.share, count=allowance.count)
 
 
 def _pool(pool: schema.PoolSection) -> Pool:
@@ -160,7 +194,12 @@ def _pool(pool: schema.PoolSection) -> Pool:
         include_only=_overrides(pool.include_only),
         max_records=pool.max_records,
         min_members={family: floors[family] for family in dict.fromkeys(pool.families)},
-        max_removed=pool.max_removed,
+        max_removed=_allowance(pool.max_removed),
+        max_added=None if pool.max_added is None else _allowance(pool.max_added),
+        per_network=pool.per_network,
+        rotate_every=pool.rotate_every,
+        when_short=pool.when_short,
+        fallback=pool.fallback,
         ttl=pool.ttl,
     )
 

@@ -202,6 +202,13 @@ def _parse_host_name(value: object) -> HostName:
     return host
 
 
+def _parse_address(value: object) -> IPAddress:
+    host = _parse_host(value)
+    if not isinstance(host, IPAddress):
+        raise ParseError(f"{shown(value)} is a name: give an address, which needs no look-up to be published")
+    return host
+
+
 def _parse_name(value: object) -> dns.name.Name:
     return _parse_host_name(value).to_name()
 
@@ -281,6 +288,7 @@ PERCENT = Scalar(_parse_percent, _pattern(_PERCENT))
 HOST = Scalar(_parse_host, _ANY_TEXT)
 HOST_NAME = Scalar(_parse_host_name, _ANY_TEXT)
 NAME = Scalar(_parse_name, _ANY_TEXT)
+ADDRESS = Scalar(_parse_address, _ANY_TEXT)
 NETWORK = Scalar(_parse_network, _ANY_TEXT)
 OVERRIDE = Scalar(_parse_override, _ANY_TEXT)
 SOCKET = Scalar(_parse_socket, _ANY_TEXT)

@@ -9,9 +9,18 @@ from typing import TypeVar
 
 from poolmgr.config import fields as kind
 from poolmgr.config.document import Place, Problem
-from poolmgr.config.schema import FAMILY, MAX_RECORDS, MIN_MEMBERS, FloorSection, PolicySection, PoolSection
+from poolmgr.config.schema import (
+    FAMILY,
+    MAX_RECORDS,
+    MIN_MEMBERS,
+    WHEN_SHORT,
+    FloorSection,
+    PolicySection,
+    PoolSection,
+)
 from poolmgr.errors import ParseError
-from poolmgr.model import Family
+from poolmgr.hosts import name_text
+from poolmgr.model import Family, WhenShort
 
 T = TypeVar("T")
 
@@ -22,6 +31,7 @@ def broken_rules(file: object, folder: Path) -> tuple[Problem, ...]:
         *_crawl(file),
         *_pool_names(file),
         *_floors(file),
+        *_fallbacks(file),
         *_minimum_versions(file),
         *_zone_files(file, folder),
         *_keys(file),
@@ -75,12 +85,23 @@ def _pool_names(file: object) -> Iterator[Problem]:
         name = _read(kind.NAME, file, *place)
         if name is None:
             continue
-        text = name.to_text(omit_final_dot=True)
+        text = name_text(name)
         if origin is not None and not name.is_subdomain(origin):
-            zone = origin.to_text(omit_final_dot=True)
+            zone = name_text(origin)
             yield Problem(place, f"{text} is not in the zone {zone}: give a name at or below zone.origin")
         if first.setdefault(name, pool) != pool:
             yield Problem(place, f"{text} is the name of pools[{first[name][-1]}] too: give another, or remove one")
+
+
+def _floors_of(file: object, pool: Place) -> Iterator[tuple[Place, Family, int]]:
+    """Yield place, family and floor of each family that the pool at `pool` promises, where it is valid."""
+    place = (*pool, "min_members")
+    families = {_read(FAMILY, file, *entry) for entry in _places(file, *pool, "families")} or set(Family)
+    for family, field in FloorSection.model_fields.items():
+        here = (*place, family) if isinstance(_at(file, *place), dict) else place
+        floor = _read(MIN_MEMBERS, file, *here, default=field.default)
+        if family in families and floor is not None:
+            yield here, Family(family), floor
 
 
 def _floors(file: object) -> Iterator[Problem]:
@@ -88,14 +109,28 @@ def _floors(file: object) -> Iterator[Problem]:
         place = (*pool, "min_members")
         given = _at(file, *place)
         cap = _read(MAX_RECORDS, file, *pool, "max_records", default=PoolSection.model_fields["max_records"].default)
-        families = {_read(FAMILY, file, *entry) for entry in _places(file, *pool, "families")} or set(Family)
-        for family, field in FloorSection.model_fields.items():
-            here = (*place, family) if isinstance(given, dict) else place
-            floor = _read(MIN_MEMBERS, file, *here, default=field.default)
-            if family in families and floor is not None and cap is not None and floor > cap:
+        floors = list(_floors_of(file, pool))
+        for here, _, floor in floors:
+            if cap is not None and floor > cap:
                 yield Problem(here, f"{floor} is over max_records, {cap}: lower it, or raise max_records")
+        families = {family for _, family, _ in floors}
         if families == {Family.IPV6} and (given is None or (isinstance(given, dict) and Family.IPV6 not in given)):
             yield Problem(place, "does not say ipv6, whose floor is 0, but the pool has only IPv6: give it, such as 3")
+
+
+def _fallbacks(file: object) -> Iterator[Problem]:
+    for pool in _places(file, "pools"):
+        place = (*pool, "fallback")
+        addresses = [_read(kind.ADDRESS, file, *entry) for entry in _places(file, *place)]
+        when_short = _read(WHEN_SHORT, file, *pool, "when_short", default=WhenShort.HOLD)
+        if addresses and when_short in {WhenShort.HOLD, WhenShort.RELAX}:
+            yield Problem(place, "is never published: add `when_short: fallback`, or remove it")
+        if when_short is not WhenShort.FALLBACK:
+            continue
+        for _, family, floor in _floors_of(file, pool):
+            given = len({one for one in addresses if one is not None and Family.of(one) is family})
+            if given < floor and None not in addresses:
+                yield Problem(place, f"has {given} {family} addresses, and min_members is {floor}: give as many")
 
 
 def _minimum_versions(file: object) -> Iterator[Problem]:

@@ -25,16 +25,19 @@ from poolmgr.crawl.politeness import Politeness
 from poolmgr.crawl.probe import Exchange
 from poolmgr.crawl.resolve import Nameservers
 from poolmgr.crawl.spider import PORTS, Crawl
-from poolmgr.hosts import Host, HostName, IPNetwork
+from poolmgr.errors import ParseError
+from poolmgr.hosts import Host, HostName, IPAddress, IPNetwork
+from poolmgr.judge.steadiness import Steadiness
 from poolmgr.judge.verdict import Policy
-from poolmgr.model import Family, Pool, Service, Vhost
+from poolmgr.model import Family, Outcome, Pool, Service, Vhost, WhenShort
 from poolmgr.publish.rfc2136 import Primary
 from poolmgr.publish.tsig import ALGORITHMS
 from poolmgr.publish.zonefile import Checker, Verify, ZoneFile
 from poolmgr.version import Version
+from poolmgr.zone.plan import Trust
 from poolmgr.zone.serial import Scheme
 
-_SECOND, _DAY = timedelta(seconds=1), timedelta(days=1)
+_NONE, _SECOND, _DAY = timedelta(0), timedelta(seconds=1), timedelta(days=1)
 
 EXCHANGE_TIME = kind.duration(_SECOND, timedelta(minutes=10))
 ALGORITHM = kind.choice(*ALGORITHMS)
@@ -46,6 +49,12 @@ FAMILY = kind.choice(*Family)
 TTL = kind.duration(60 * _SECOND, 7 * _DAY)
 MAX_RECORDS = kind.number(1, 100)
 MIN_MEMBERS = kind.number(0, 100)
+ALLOWED = kind.number(1, 100)
+WHEN_SHORT = kind.choice(*WhenShort)
+PER_NETWORK = kind.number(1, 100)
+LAG = kind.duration(timedelta(hours=1), 14 * _DAY)
+LOOKS = kind.number(1, 100)
+FAILURE = kind.choice(*(outcome for outcome in Outcome if outcome is not Outcome.OK))
 PORT = kind.number(1, 65535)
 
 Timeout = Annotated[timedelta, EXCHANGE_TIME]
@@ -118,6 +127,8 @@ class StateSection(Section):
     """Folder of the store and the lock."""
     keep: Annotated[timedelta, kind.duration(_DAY, 3650 * _DAY)] = _written("90d")
     """How long crawls are kept."""
+    keep_thinned: Annotated[timedelta, kind.duration(_DAY, 3650 * _DAY)] = _written("730d")
+    """How long the first crawl of each day is kept after that."""
 
 
 class PortsSection(Section):
@@ -208,12 +219,44 @@ class PolicySection(Section):
     """Keys that a keyserver may lack of its cohort's reference."""
     max_keys_ahead: Annotated[int, kind.number(0, 10**9)] = _default(Policy, "max_keys_ahead")
     """Keys that a keyserver may have over its cohort's reference."""
+    max_lag: Annotated[timedelta, LAG] = _written(kind.duration_text(_default(Policy, "max_lag")))
+    """Time by which the count of a keyserver that is in may lag the frontier of its cohort."""
+    enter_lag: Annotated[timedelta, LAG] = _written(kind.duration_text(_default(Policy, "enter_lag")))
+    """The same for a keyserver that is to come in."""
+    max_lead: Annotated[timedelta, LAG] = _written(kind.duration_text(_default(Policy, "max_lead")))
+    """Time by which a count may be ahead of that frontier."""
+    lag_tolerance: Annotated[int, kind.number(0, 10**9)] = _default(Policy, "lag_tolerance")
+    """Keys that a count may be off whatever time that is."""
     min_cohort: Annotated[int, kind.number(1, 1000)] = _default(Policy, "min_cohort")
     """Keyservers from which on a cohort is judged by itself."""
     certificate_warning: Annotated[timedelta, kind.duration(_DAY, 365 * _DAY)] = _written(
         kind.duration_text(_default(Policy, "certificate_warning"))
     )
     """Time before the end of an hkps certificate from which on the report warns of it."""
+    rise: Annotated[int, LOOKS] = _default(Steadiness, "rise")
+    """Good crawls in a row after which an address comes in."""
+    fall: Annotated[int, LOOKS] = _default(Steadiness, "fall")
+    """Bad crawls in a row after which an address goes out."""
+    fast_fall: tuple[Annotated[Outcome, FAILURE], ...] = _written(
+        tuple(sorted(map(str, _default(Policy, "fast_fall"))))
+    )
+    """Outcomes of a probe after which an address goes out at once."""
+    probation: Annotated[timedelta, kind.duration(_NONE, 30 * _DAY)] = _written(
+        kind.duration_text(_default(Steadiness, "probation"))
+    )
+    """How long an address must be known before it comes in for the first time."""
+    flap_wait: Annotated[timedelta, kind.duration(_NONE, 7 * _DAY)] = _written(
+        kind.duration_text(_default(Steadiness, "flap_wait"))
+    )
+    """How long an address that went out stays out at least, twice as long each time it goes out again."""
+    flap_limit: Annotated[timedelta, kind.duration(_NONE, 30 * _DAY)] = _written(
+        kind.duration_text(_default(Steadiness, "flap_limit"))
+    )
+    """The longest such wait."""
+    forgive_after: Annotated[timedelta, kind.duration(60 * _SECOND, 365 * _DAY)] = _written(
+        kind.duration_text(_default(Steadiness, "forgive_after"))
+    )
+    """Time constant by which it is forgiven that an address went out."""
     exclude: Overrides = ()
     """Names, addresses and networks that are never published."""
     include_only: Overrides = ()
@@ -230,6 +273,36 @@ class FloorSection(Section):
     """Members of the A record set."""
     ipv6: Annotated[int, MIN_MEMBERS] = 0
     """Members of the AAAA record set."""
+
+
+class AllowanceSection(Section):
+    """How many of one family's addresses one run may change: the stricter of both counts, and one always may."""
+
+    share: Annotated[float, kind.PERCENT] | None = None
+    """Share of the published ones."""
+    count: Annotated[int, ALLOWED] | None = None
+    """Number of them."""
+
+
+def _as_allowance(value: object) -> object:
+    if isinstance(value, dict):
+        return _filled(value)
+    for key, scalar in (("count", ALLOWED), ("share", kind.PERCENT)):
+        try:
+            scalar.parse(value)
+        except ParseError:
+            continue
+        return {key: value}
+    refusal = f"{kind.shown(value)} is neither a share like 50% nor a whole number from 1 to 100"
+    raise kind.problem(f"{refusal}; both: {{share: 50%, count: 5}}")
+
+
+def _or_share_or_number(schema: dict[str, Any]) -> None:
+    of = schema.pop("anyOf", None) or [{"$ref": schema.pop("$ref")}]
+    schema["anyOf"] = [one for one in of if "$ref" in one] + [dict(kind.PERCENT.schema), dict(ALLOWED.schema)]
+
+
+AllowanceField = Annotated[AllowanceSection, BeforeValidator(_as_allowance)]
 
 
 def _by_family(value: object) -> object:
@@ -265,8 +338,20 @@ class PoolSection(Section):
         default_factory=FloorSection, json_schema_extra=_or_number
     )
     """Floor of members, one number for each family or by family: below it the last good records stay."""
-    max_removed: Annotated[float, kind.PERCENT] = _written(kind.percent_text(_default(Pool, "max_removed")))
-    """Share of one family's published addresses that one run may remove; one always may go."""
+    max_removed: AllowanceField = Field(
+        str(_default(Pool, "max_removed")), validate_default=True, json_schema_extra=_or_share_or_number
+    )
+    """What one run may remove of one family's published addresses: a share, a number, or both; one always may go."""
+    max_added: AllowanceField | None = Field(None, json_schema_extra=_or_share_or_number)
+    """What one run may add to one family's published addresses; without it any number."""
+    per_network: Annotated[int, PER_NETWORK] = _default(Pool, "per_network")
+    """Published addresses of one network, /16 or /32, where there are others."""
+    rotate_every: Annotated[timedelta, kind.duration(timedelta(minutes=10), 3650 * _DAY)] | None = None
+    """How often the members are drawn anew; without it never."""
+    when_short: Annotated[WhenShort, WHEN_SHORT] = _written(str(_default(Pool, "when_short")))
+    """What is published where fewer than `min_members` are eligible."""
+    fallback: tuple[Annotated[IPAddress, kind.ADDRESS], ...] = ()
+    """Addresses to publish then, with `when_short: fallback`."""
     ttl: Annotated[timedelta, TTL] = _written(kind.duration_text(_default(Pool, "ttl")))
     """TTL of the records."""
 
@@ -280,6 +365,12 @@ class ZoneSection(Section):
     """Zone file with everything in the zone but the pools. Needed by zone file targets."""
     serial: Annotated[Scheme, kind.choice(*Scheme)] = _written(str(Scheme.UNIXTIME))
     """What the SOA serial says, beside being newer than the last one."""
+    max_age: Annotated[timedelta, kind.duration(60 * _SECOND, 30 * _DAY)] = _written(
+        kind.duration_text(_default(Trust, "max_age"))
+    )
+    """Age of a crawl beyond which it changes nothing."""
+    min_seen: Annotated[float, kind.PERCENT] = _written(kind.percent_text(_default(Trust, "min_seen")))
+    """Share of a family's addresses answering lately that a crawl must see answering, or it changes nothing."""
 
 
 class VerifySection(Section):

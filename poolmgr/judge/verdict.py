@@ -5,18 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
-from poolmgr.hosts import HostName, host_text
+import dns.name
+
+from poolmgr.hosts import Host, HostName, IPAddress, host_text
 from poolmgr.judge.freshness import (
     LEAST_COUNT,
+    NO_PACES,
     Cohort,
+    Paces,
     Reference,
     Window,
     cohort_of,
+    count_of,
     reference_for,
     references,
     version_of,
 )
+from poolmgr.judge.lateness import Compared, checks
+from poolmgr.judge.pace import Count
+from poolmgr.judge.steadiness import Standing, Steadiness
 from poolmgr.model import (
     Ask,
     Family,
@@ -44,7 +53,10 @@ class Policy:
     `minimum_versions` has the software (lower case) that may serve at all, each with its oldest version.
     `max_keys_behind` and `max_keys_ahead` are keys off the cohort's reference. A cohort is judged by itself where at
     least `min_cohort` of its keyservers agree within these: more would let the loss of one take others with it.
-    `certificate_warning` is how long before the end of its certificate a keyserver is warned of.
+    Once the cohort's frontier is known for long enough, times count instead of these: `max_lag` behind it (`enter_lag`
+    for who comes in), and `max_lead` ahead, unless the count is off by no more than `lag_tolerance` keys.
+    `certificate_warning` is how long before the end of its certificate a keyserver is warned of. `steadiness` says how
+    many crawls it takes to come in and to go out; a probe that ended as one of `fast_fall` needs no second.
     """
 
     minimum_versions: Mapping[str, Version] = field(
@@ -55,28 +67,39 @@ class Policy:
     )
     max_keys_behind: int = 2000
     max_keys_ahead: int = 2000
+    max_lag: timedelta = timedelta(hours=36)
+    enter_lag: timedelta = timedelta(hours=24)
+    max_lead: timedelta = timedelta(hours=72)
+    lag_tolerance: int = 50
     min_cohort: int = 2
     certificate_warning: timedelta = timedelta(days=14)
+    steadiness: Steadiness = Steadiness()
+    fast_fall: frozenset[Outcome] = frozenset({Outcome.REFUSED, Outcome.WRONG_KEY, Outcome.BAD_TLS})
     exclude: Overrides = Overrides()
     include_only: Overrides = Overrides()
 
-    @property
-    def window(self) -> Window:
-        """The freshness rule's part."""
-        return Window(self.max_keys_behind, self.max_keys_ahead, self.min_cohort)
+    window: Window = field(init=False, repr=False, compare=False)
+    """The freshness rule's part."""
+
+    def __post_init__(self) -> None:
+        window = Window(
+            self.max_keys_behind,
+            self.max_keys_ahead,
+            self.min_cohort,
+            max_lag=self.max_lag,
+            enter_lag=self.enter_lag,
+            max_lead=self.max_lead,
+            tolerance=self.lag_tolerance,
+        )
+        # It is looked at for every address: once is enough.
+        object.__setattr__(self, "window", window)
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """The verdicts, by pool, keyserver and address as they stood in the input, and the references they rest on."""
+class Case(NamedTuple):
+    """One address before one pool, measured by a crawl that ended at `finished`.
 
-    verdicts: tuple[Verdict, ...]
-    references: Mapping[Cohort, Reference]
-
-
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """One address before one pool, measured by a crawl that ended at `finished`."""
+    `still` is its count as last met before, `is_up` whether it is up in the pool: it stays with less than it enters.
+    """
 
     pool: Pool
     policy: Policy
@@ -84,45 +107,86 @@ class _Case:
     address: KeyserverAddress
     references: Mapping[Cohort, Reference]
     finished: datetime
+    still: Count | None = None
+    is_up: bool = False
 
 
-def judge(snapshot: Snapshot, policy: Policy, pools: Iterable[Pool]) -> Judgement:
-    """Return a verdict for every address of every keyserver and every pool: eligible, or out with all its reasons.
+class Instant(NamedTuple):
+    """What one crawl by itself says of an address in a pool: good without `reasons`, else out for them.
 
-    A keyserver without an address gets one verdict per pool. No verdict says member yet: that is the selection's.
+    `before` is where it stood with the pool so far, None where it did not.
     """
-    known = references(snapshot.keyservers, policy.window)
-    verdicts = []
-    for pool in pools:
-        for keyserver in snapshot.keyservers:
-            if not keyserver.addresses:
-                verdicts.append(_without_address(pool, keyserver))
-            for address in keyserver.addresses:
-                case = _Case(pool, policy, keyserver, address, known, snapshot.finished)
-                reasons = tuple(reason for rule in _RULES for reason in rule(case))
-                state = State.OUT if reasons else State.ELIGIBLE
-                verdicts.append(
-                    Verdict(
-                        pool=pool.name,
-                        keyserver=keyserver.name,
-                        address=address.address,
-                        state=state,
-                        reasons=reasons,
-                        warnings=tuple(_ending_certificates(case)),
-                    )
-                )
-    return Judgement(tuple(verdicts), known)
+
+    pool: dns.name.Name
+    keyserver: Host
+    address: IPAddress | None
+    reasons: tuple[Reason, ...]
+    warnings: tuple[Reason, ...] = ()
+    before: Standing | None = None
 
 
-def _without_address(pool: Pool, keyserver: Keyserver) -> Verdict:
+def judge(
+    snapshot: Snapshot, policy: Policy, pools: Iterable[Pool], paces: Paces = NO_PACES
+) -> tuple[tuple[Verdict, ...], Mapping[Cohort, Reference]]:
+    """Return what one crawl by itself says: a verdict for every address of every keyserver and every pool.
+
+    An address is eligible, or out with all its reasons. A keyserver without an address gets one verdict per pool. The
+    references are those that key counts were compared with. `paces` is what earlier crawls told of key counts.
+    """
+    known = references(snapshot.keyservers, policy.window, paces)
+    verdicts = tuple(
+        Verdict(
+            pool=each.pool,
+            keyserver=each.keyserver,
+            address=each.address,
+            state=State.OUT if each.reasons else State.ELIGIBLE,
+            reasons=each.reasons,
+            warnings=each.warnings,
+        )
+        for pool in pools
+        for each in instants(snapshot, policy, pool, known, paces, {})
+    )
+    return verdicts, known
+
+
+def instants(
+    snapshot: Snapshot,
+    policy: Policy,
+    pool: Pool,
+    known: Mapping[Cohort, Reference],
+    paces: Paces,
+    standings: Mapping[IPAddress, Standing],
+) -> Iterator[Instant]:
+    """Yield what `judge` says for one pool, given the references and where each address stands with the pool so far."""
+    for keyserver in snapshot.keyservers:
+        if not keyserver.addresses:
+            yield _without_address(pool, keyserver)
+        for address in keyserver.addresses:
+            standing = standings.get(address.address)
+            case = Case(
+                pool,
+                policy,
+                keyserver,
+                address,
+                known,
+                snapshot.finished,
+                still=paces.counts.get(address.address),
+                is_up=standing is not None and standing.is_up,
+            )
+            reasons = tuple([reason for rule in RULES for reason in rule(case)])
+            warnings = tuple(ending_certificates(case))
+            yield Instant(pool.name, keyserver.name, address.address, reasons, warnings, standing)
+
+
+def _without_address(pool: Pool, keyserver: Keyserver) -> Instant:
     problem = keyserver.problem or "the name has no address"
     reason = Reason(ReasonCode.NO_ADDRESS, "none", "at least 1", problem)
-    return Verdict(pool=pool.name, keyserver=keyserver.name, address=None, state=State.OUT, reasons=(reason,))
+    return Instant(pool.name, keyserver.name, None, (reason,))
 
 
-def _overrides(case: _Case) -> Iterator[Reason]:
+def _overrides(case: Case) -> Iterator[Reason]:
     for where, of in (("policy", case.policy), ("the pool", case.pool)):
-        excluded = of.exclude.match(case.keyserver.hosts, case.address.address)
+        excluded = of.exclude.match(case.keyserver.hosts, case.address.address) if of.exclude else None
         if excluded is not None:
             sentence = f"excluded by the operator: {where}'s exclude names {excluded}"
             yield Reason(ReasonCode.EXCLUDED, excluded, "not in exclude", sentence)
@@ -131,27 +195,28 @@ def _overrides(case: _Case) -> Iterator[Reason]:
             yield Reason(ReasonCode.NOT_INCLUDED, "not named", "in include_only", sentence)
 
 
-def _family(case: _Case) -> Iterator[Reason]:
+def _family(case: Case) -> Iterator[Reason]:
     family = Family.of(case.address.address)
     if family not in case.pool.families:
         asked = " or ".join(sorted(case.pool.families))
         yield Reason(ReasonCode.FAMILY, family, asked, f"the pool is for {asked}, this is {family}")
 
 
-def _special_purpose(case: _Case) -> Iterator[Reason]:
+def _special_purpose(case: Case) -> Iterator[Reason]:
     for probe in case.address.probes:
         if probe.outcome is Outcome.NOT_ALLOWED:
             yield Reason(ReasonCode.SPECIAL_PURPOSE, str(case.address.address), "a public address", probe.detail)
             return
 
 
-def _stats(case: _Case) -> Iterator[Reason]:
+def _stats(case: Case) -> Iterator[Reason]:
     if case.address.stats is not None:
         return
     probes = [probe for probe in case.address.probes if probe.ask is Ask.STATS]
     for probe in probes:
         if probe.outcome is not Outcome.NOT_ALLOWED:
-            yield Reason(ReasonCode.STATS, probe.outcome, Outcome.OK, f"no stats page: {_ending(probe)}")
+            sentence = f"no stats page: {_ending(probe)}"
+            yield Reason(ReasonCode.STATS, probe.outcome, Outcome.OK, sentence, probe.outcome)
     if not probes:
         sentence = (
             "its stats page was not asked for in this crawl: crawl.politeness was used up by other addresses of it"
@@ -159,7 +224,7 @@ def _stats(case: _Case) -> Iterator[Reason]:
         yield Reason(ReasonCode.STATS, "not asked", Outcome.OK, sentence)
 
 
-def _software(case: _Case) -> Iterator[Reason]:
+def _software(case: Case) -> Iterator[Reason]:
     stats = case.address.stats
     if stats is None:
         return
@@ -169,14 +234,9 @@ def _software(case: _Case) -> Iterator[Reason]:
         yield Reason(
             ReasonCode.SOFTWARE, stats.software, admitted, f"{stats.software} is not admitted: only {admitted}"
         )
-    asked = [
-        versions[software]
-        for versions in (case.policy.minimum_versions, case.pool.minimum_versions)
-        if software in versions
-    ]
-    if not asked:
+    minimum, version = minimum_version(case, software), version_of(stats)
+    if minimum is None:
         return
-    minimum, version = max(asked), version_of(stats)
     if version is None:
         told = stats.version or "none"
         sentence = f"its version ({told}) cannot be ordered: at least {stats.software} {minimum} is asked for"
@@ -186,7 +246,17 @@ def _software(case: _Case) -> Iterator[Reason]:
         yield Reason(ReasonCode.VERSION, str(version), str(minimum), sentence)
 
 
-def _freshness(case: _Case) -> Iterator[Reason]:
+def minimum_version(case: Case, software: str) -> Version | None:
+    """Return the oldest version of `software` (lower case) that policy and pool ask for, None where neither does."""
+    asked = [
+        versions[software]
+        for versions in (case.policy.minimum_versions, case.pool.minimum_versions)
+        if software in versions
+    ]
+    return max(asked, default=None)
+
+
+def _freshness(case: Case) -> Iterator[Reason]:
     stats, policy = case.address.stats, case.policy
     if stats is None:
         return
@@ -206,46 +276,49 @@ def _freshness(case: _Case) -> Iterator[Reason]:
         )
         yield Reason(ReasonCode.COHORT, str(votes), str(policy.min_cohort), sentence)
         return
-    lead = stats.keys - reference.keys
-    against = f"of the {reference.keys} of {reference.cohort}"
-    if lead < -policy.max_keys_behind:
-        sentence = f"{-lead} keys behind: {stats.keys} {against}, at most {policy.max_keys_behind} may be missing"
-        yield Reason(ReasonCode.BEHIND, str(stats.keys), str(reference.keys - policy.max_keys_behind), sentence)
-    if lead > policy.max_keys_ahead:
-        sentence = (
-            f"{lead} keys ahead: {stats.keys} instead {against}, at most {policy.max_keys_ahead} more are believed"
-        )
-        yield Reason(ReasonCode.AHEAD, str(stats.keys), str(reference.keys + policy.max_keys_ahead), sentence)
+    compared = compared_with(reference, case)
+    if compared is not None:
+        for check in checks(compared, policy.window):
+            if not check.is_passed:
+                yield Reason(check.code, *check.words(), excess=-check.room)
 
 
-def _accepted(case: _Case) -> tuple[str, ...]:
+def compared_with(reference: Reference, case: Case) -> Compared | None:
+    """Return the count of the case's address with what judges it, None where it has no count."""
+    count = count_of(case.address)
+    return None if count is None else Compared(count, reference, case.still, case.is_up)
+
+
+def accepted(case: Case) -> tuple[str, ...]:
     """Return the names of which an address must answer under one."""
-    pool, own = host_text(case.pool.host), host_text(case.keyserver.name)
-    return {Vhost.POOL: (pool,), Vhost.OWN: (own,), Vhost.EITHER: (pool, own)}[case.pool.vhost]
+    pool = () if case.pool.vhost is Vhost.OWN else (host_text(case.pool.host),)
+    own = () if case.pool.vhost is Vhost.POOL else (host_text(case.keyserver.name),)
+    return (*pool, *own)
 
 
-def _services(case: _Case) -> Iterator[Reason]:
+def _services(case: Case) -> Iterator[Reason]:
     if case.address.stats is None:
         return
-    own, accepted = host_text(case.keyserver.name), _accepted(case)
+    own, names = host_text(case.keyserver.name), accepted(case)
     for service in sorted(case.pool.services):
         probes = {
             probe.host: probe
             for probe in case.address.probes
             if probe.ask is Ask.LOOKUP and probe.endpoint.service is service
         }
-        asked = [probes[host] for host in accepted if host in probes]
+        asked = [probes[host] for host in names if host in probes]
         if any(probe.is_good for probe in asked):
             continue
         measured = f"{service} {asked[0].outcome}" if asked else f"{service} not asked"
-        sentence = _not_answered(asked, probes.get(own)) if asked else _not_asked(case, service, accepted)
-        yield Reason(ReasonCode.SERVICE, measured, f"{service} {Outcome.OK}", sentence)
+        sentence = _not_answered(asked, probes.get(own)) if asked else _not_asked(case, service, names)
+        outcome = asked[0].outcome if asked else None
+        yield Reason(ReasonCode.SERVICE, measured, f"{service} {Outcome.OK}", sentence, outcome)
 
 
-def _not_asked(case: _Case, service: Service, accepted: tuple[str, ...]) -> str:
+def _not_asked(case: Case, service: Service, names: tuple[str, ...]) -> str:
     if case.pool.vhost is Vhost.OWN and not isinstance(case.keyserver.name, HostName):
         return f"{service} must answer under the keyserver's own name, and no name leads to this address"
-    return f"{service} was not asked as {' or '.join(accepted)} in this crawl: crawl again"
+    return f"{service} was not asked as {' or '.join(names)} in this crawl: crawl again"
 
 
 def _not_answered(asked: list[Probe], own: Probe | None) -> str:
@@ -257,22 +330,24 @@ def _not_answered(asked: list[Probe], own: Probe | None) -> str:
     return f"{where} {endings}"
 
 
-def _ending_certificates(case: _Case) -> Iterator[Reason]:
+def ending_certificates(case: Case) -> Iterator[Reason]:
+    """Yield a warning for each certificate that the pool's clients will soon refuse."""
     if Service.HKPS not in case.pool.services:
         return
-    accepted, limit = _accepted(case), case.policy.certificate_warning
+    names, limit = accepted(case), case.policy.certificate_warning
     for probe in case.address.probes:
         certificate = probe.certificate
-        if certificate is None or probe.host not in accepted:
+        if certificate is None or probe.host not in names:
             continue
         left = certificate.not_after - case.finished
         if left <= limit:
-            days = _days(left)
+            days = days_text(left)
             sentence = f"its certificate for {probe.host} ends in {days}, on {certificate.not_after:%Y-%m-%d}"
-            yield Reason(ReasonCode.CERTIFICATE, days, f"more than {_days(limit)}", sentence)
+            yield Reason(ReasonCode.CERTIFICATE, days, f"more than {days_text(limit)}", sentence)
 
 
-def _days(time: timedelta) -> str:
+def days_text(time: timedelta) -> str:
+    """Return the whole days of `time`, such as ``1 day``."""
     return f"{time.days} day{'' if time.days == 1 else 's'}"
 
 
@@ -280,7 +355,7 @@ def _ending(probe: Probe) -> str:
     return f"{probe.outcome} ({probe.detail})" if probe.detail else str(probe.outcome)
 
 
-_RULES: tuple[Callable[[_Case], Iterator[Reason]], ...] = (
+RULES: tuple[Callable[[Case], Iterator[Reason]], ...] = (
     _overrides,
     _family,
     _special_purpose,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from poolmgr.hosts import host_text
+from poolmgr.hosts import host_text, name_text
 from poolmgr.model import Ask, Keyserver, KeyserverAddress, Probe, Snapshot, Stats, Verdict
 from poolmgr.report import snapshot as snapshot_json
 from poolmgr.report.escape import printable
+from poolmgr.report.movement import reason_documents
 
 FORMAT = "poolmgr-probe"
 VERSION = 1
@@ -114,7 +114,7 @@ def _said(stats: Stats) -> Iterator[str]:
 
 
 def _judged(verdict: Verdict) -> Iterator[str]:
-    yield f"{verdict.pool.to_text(omit_final_dot=True)} {verdict.address or 'no address'}: {verdict.state}"
+    yield f"{name_text(verdict.pool)} {verdict.address or 'no address'}: {verdict.state}"
     yield from (f"  {reason.sentence}" for reason in verdict.reasons)
     yield from (f"  warning: {warning.sentence}" for warning in verdict.warnings)
 
@@ -141,12 +141,12 @@ def to_json(
         "snapshot": json.loads(snapshot_json.to_json(snapshot)),
         "verdicts": [
             {
-                "pool": verdict.pool.to_text(omit_final_dot=True),
+                "pool": name_text(verdict.pool),
                 "keyserver": host_text(verdict.keyserver),
                 "address": None if verdict.address is None else str(verdict.address),
                 "state": verdict.state,
-                "reasons": [asdict(reason) for reason in verdict.reasons],
-                "warnings": [asdict(warning) for warning in verdict.warnings],
+                "reasons": reason_documents(verdict.reasons),
+                "warnings": reason_documents(verdict.warnings),
             }
             for verdict in verdicts
         ],

@@ -45,7 +45,7 @@ def to_json(snapshot: Snapshot) -> str:
         "finished": snapshot.finished.isoformat(),
         "cut_short": list(snapshot.cut_short),
         "blind": dict(snapshot.blind),
-        "keyservers": [_keyserver(keyserver) for keyserver in snapshot.keyservers],
+        "keyservers": [keyserver_to_document(keyserver) for keyserver in snapshot.keyservers],
     }
     return json.dumps(document, separators=(",", ":"))
 
@@ -56,19 +56,20 @@ def from_json(text: str | bytes) -> Snapshot:
         document = json.loads(text)
         if document["format"] != FORMAT or document["version"] != VERSION:
             raise ParseError(f"not a {FORMAT} of version {VERSION}")
-        started = datetime.fromisoformat(document["started"])
+        started = _aware(document["started"])
         return Snapshot(
             started=started,
-            finished=datetime.fromisoformat(document["finished"]),
+            finished=_aware(document["finished"]),
             cut_short=tuple(document["cut_short"]),
             blind={Family(family): sentence for family, sentence in document.get("blind", {}).items()},
-            keyservers=tuple(_to_keyserver(keyserver, started) for keyserver in document["keyservers"]),
+            keyservers=tuple(keyserver_from_document(keyserver, started) for keyserver in document["keyservers"]),
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise ParseError(f"not a {FORMAT} of version {VERSION}: {type(error).__name__}: {error}") from error
 
 
-def _keyserver(keyserver: Keyserver) -> Json:
+def keyserver_to_document(keyserver: Keyserver) -> Json:
+    """Return one keyserver of the format."""
     return _filled(
         {
             "name": host_text(keyserver.name),
@@ -82,7 +83,8 @@ def _keyserver(keyserver: Keyserver) -> Json:
     )
 
 
-def _to_keyserver(document: Json, started: datetime) -> Keyserver:
+def keyserver_from_document(document: Json, started: datetime) -> Keyserver:
+    """Return the keyserver that `document` is, of a crawl begun at `started`. Raises what `from_json` catches."""
     return Keyserver(
         name=parse_host(document["name"]),
         aliases=tuple(parse_host(alias) for alias in document.get("aliases", ())),
@@ -186,7 +188,7 @@ def _to_probe(address: IPAddress, document: Json) -> Probe:
         outcome=Outcome(document["outcome"]),
         detail=document.get("detail", ""),
         status=document.get("status"),
-        started=datetime.fromisoformat(document["started"]),
+        started=_aware(document["started"]),
         connect=_to_duration(document.get("connect")),
         first_byte=_to_duration(document.get("first_byte")),
         total=_to_duration(document.get("total")),
@@ -204,7 +206,7 @@ def _certificate(certificate: Certificate) -> Json:
 def _to_certificate(document: Json | None) -> Certificate | None:
     if document is None:
         return None
-    return Certificate(document["issuer"], datetime.fromisoformat(document["not_after"]))
+    return Certificate(document["issuer"], _aware(document["not_after"]))
 
 
 def _literal(text: str) -> IPAddress:
@@ -215,7 +217,7 @@ def _literal(text: str) -> IPAddress:
 
 
 def _to_time(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
+    return None if text is None else _aware(text)
 
 
 def _seconds(duration: timedelta | None) -> float | None:
@@ -228,3 +230,10 @@ def _to_duration(seconds: float | None) -> timedelta | None:
 
 def _filled(document: Json) -> Json:
     return {name: value for name, value in document.items() if value is not None and value != []}
+
+
+def _aware(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise ParseError(f"{text!a} is a time without an offset")
+    return time

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from datetime import timedelta
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.padding import Padding
 from rich.text import Text
 
+from poolmgr.judge.steadiness import duration
 from poolmgr.model import Family, Outcome, Service, State
 from poolmgr.report.escape import printable
 from poolmgr.report.rows import Row
@@ -18,7 +20,11 @@ _STYLES = {State.MEMBER: "green", State.ELIGIBLE: "cyan", State.OUT: "red"}
 _ORDER = list(State)
 _GAP = "  "
 _MAX_WIDTH = 40
-"""Columns of a terminal that one column of the table takes at most: a longer cell moves only its own line."""
+_MAX_NARROW_WIDTH = 28
+"""Columns of a terminal that one column of the table takes at most: a longer cell moves only its own line.
+
+The second is for addresses that take two lines: state, keyserver, address and time fit 80 columns.
+"""
 
 
 def title(pool: str, report: Sequence[Row], blind: Iterable[Family] = ()) -> str:
@@ -35,7 +41,10 @@ def title(pool: str, report: Sequence[Row], blind: Iterable[Family] = ()) -> str
 
 def by_pool(report: Iterable[Row]) -> Iterator[tuple[str, tuple[Row, ...]]]:
     """Yield each pool with its rows: members first, then the eligible, then those that are out."""
-    for pool, group in groupby(report, key=lambda row: row.pool):
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in report:
+        groups[row.pool].append(row)
+    for pool, group in groups.items():
         yield pool, tuple(sorted(group, key=lambda row: _ORDER.index(row.state)))
 
 
@@ -62,9 +71,12 @@ class PoolTable:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield what to print. Called by rich."""
         columns = zip(*((*line.who, *line.measured) for line in self.lines), strict=True)
-        widths = [min(max(cell.cell_len for cell in column), _MAX_WIDTH) for column in columns]
-        indent = widths[0] + len(_GAP)
+        longest = [max(cell.cell_len for cell in column) for column in columns]
+        widths = [min(length, _MAX_WIDTH) for length in longest]
         is_wide = sum(widths) + len(_GAP) * (len(widths) - 1) <= options.max_width
+        if not is_wide:
+            widths = [min(length, _MAX_NARROW_WIDTH) for length in longest]
+        indent = widths[0] + len(_GAP)
         yield self.title
         for line in self.lines:
             who, measured = _padded(line.who, widths), _padded(line.measured, widths[len(line.who) :])
@@ -84,12 +96,17 @@ def to_table(heading: str, report: Sequence[Row]) -> PoolTable:
     """
     services = [service for service in Service if any(service in row.services for row in report)]
     head = Line(
-        tuple(Text(word, "bold") for word in ("", "Keyserver", "Address")),
+        tuple(Text(word, "bold") for word in ("", "Keyserver", "Address", "Since")),
         tuple(Text(word, "bold") for word in (*services, "Software", "Keys", "Diff")),
     )
     lines = [
         Line(
-            (Text(row.state, _STYLES[row.state]), Text(printable(row.keyserver)), Text(row.address or "")),
+            (
+                Text(row.standing, _style(row)),
+                Text(printable(row.keyserver)),
+                Text(row.address or ""),
+                Text(_stood(row)),
+            ),
             (
                 *(_outcome(row.services.get(service)) for service in services),
                 Text(_software(row)),
@@ -126,16 +143,17 @@ def _filled(cells: Sequence[Text], indent: int) -> Iterator[Padding]:
 
 def to_plain(heading: str, report: Sequence[Row]) -> str:
     """Return the same as text for a pipe: the heading, then one line per address, in columns, never wrapped."""
-    head = ("STATE", "KEYSERVER", "ADDRESS", "SERVICES", "SOFTWARE", "KEYS", "DIFF", "REASONS")
+    head = ("STATE", "KEYSERVER", "ADDRESS", "SINCE", "SERVICES", "SOFTWARE", "KEYS", "DIFF", "REASONS")
     lines: list[tuple[str, ...]] = [head]
     for row in report:
         services = ",".join(f"{service}:{outcome}" for service, outcome in row.services.items())
         sentences = [printable(reason.sentence) for reason in row.reasons]
         sentences += [f"warning: {printable(warning.sentence)}" for warning in row.warnings]
         cells = (
-            row.state,
+            row.standing,
             printable(row.keyserver),
             row.address,
+            _stood(row),
             services,
             _software(row),
             _keys(row),
@@ -147,6 +165,18 @@ def to_plain(heading: str, report: Sequence[Row]) -> str:
     return "\n".join((heading, *(line.rstrip() for line in padded))) + "\n"
 
 
+def _style(row: Row) -> str:
+    """Return the colour of the state: yellow for one on its way from one side to the other."""
+    return "yellow" if row.progress is not None else _STYLES[row.state]
+
+
+def _stood(row: Row) -> str:
+    """Return how long the row has stood where it does: "now" for one that the crawl itself let in or put out."""
+    if row.stood is None:
+        return ""
+    return duration(row.stood) if row.stood else "now"
+
+
 def _software(row: Row) -> str:
     return printable(" ".join(filter(None, (row.software, row.version))))
 
@@ -156,4 +186,8 @@ def _keys(row: Row) -> str:
 
 
 def _difference(row: Row) -> str:
-    return "" if row.difference is None else f"{row.difference:+d}"
+    """Return "-812 31h": how many keys it is off, and by how much time where that is an hour or more."""
+    if row.difference is None:
+        return ""
+    hours = 0 if row.lag is None else round(abs(row.lag) / timedelta(hours=1))
+    return f"{row.difference:+d} {hours}h" if hours else f"{row.difference:+d}"

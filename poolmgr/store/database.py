@@ -6,10 +6,11 @@ import ipaddress
 import json
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,10 +19,14 @@ from urllib.parse import quote
 import dns.name
 
 from poolmgr.errors import ParseError, StoreError
-from poolmgr.hosts import IPAddress
+from poolmgr.hosts import IPAddress, name_text
+from poolmgr.judge.changes import VerdictChange
+from poolmgr.judge.history import History
 from poolmgr.judge.selection import Members
 from poolmgr.model import Family, Snapshot
-from poolmgr.report import snapshot as snapshot_json
+from poolmgr.report import history as history_json
+from poolmgr.store import changes as change_table
+from poolmgr.store import crawls
 
 FILE = "poolmgr.sqlite"
 BUSY_SECONDS = 10.0
@@ -47,8 +52,41 @@ MIGRATIONS: tuple[str, ...] = (
     """
     ALTER TABLE crawl ADD COLUMN blind TEXT NOT NULL DEFAULT '';
     """,
+    """
+    ALTER TABLE crawl ADD COLUMN history BLOB;
+    """,
+    """
+    CREATE TABLE change (
+        id INTEGER PRIMARY KEY,
+        at TEXT NOT NULL,
+        pool TEXT NOT NULL,
+        keyserver TEXT NOT NULL,
+        address TEXT NOT NULL,
+        state TEXT NOT NULL,
+        reasons TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX change_at ON change (at);
+    CREATE INDEX change_address ON change (pool, address, id);
+    """,
+    """
+    ALTER TABLE crawl ADD COLUMN numbers BLOB;
+    CREATE TABLE form (
+        id INTEGER PRIMARY KEY,
+        day TEXT NOT NULL,
+        digest BLOB NOT NULL,
+        text BLOB NOT NULL,
+        UNIQUE (day, digest)
+    ) STRICT;
+    CREATE TABLE checkpoint (
+        crawl INTEGER PRIMARY KEY,
+        history BLOB NOT NULL
+    ) STRICT;
+    """,
 )
 """The schema's steps: entry N leads from version N to N + 1 (`PRAGMA user_version`). Old entries never change."""
+
+Remember = Callable[[History, Iterable[Snapshot]], History]
+"""Returns the history that comes of judging crawls, oldest first, from the one that the first of them is judged by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,36 +114,123 @@ class Store:
     ) -> None:
         self._database.close()
 
-    def save_crawl(self, snapshot: Snapshot, *, keep: timedelta) -> None:
-        """Store `snapshot` and forget the crawls that ended more than `keep` before it."""
-        blob = zlib.compress(snapshot_json.to_json(snapshot).encode())
-        blind = " ".join(sorted(snapshot.blind))
+    def save_crawl(
+        self,
+        snapshot: Snapshot,
+        history: History,
+        *,
+        keep: timedelta,
+        keep_thinned: timedelta = timedelta(0),
+        changes: Iterable[VerdictChange] = (),
+    ) -> None:
+        """Store `snapshot`, the newest crawl, which was judged by `history`, with the `changes` of its verdicts.
+
+        Crawls and changes more than `keep` older than it are forgotten, but for the last changes of who is in, and the
+        first crawl of each day, which stays for `keep_thinned`. Histories are kept of the newest crawl, and of the
+        first of each day, from where a replay may start: the others follow from the crawls.
+        """
+        past = _packed_history(history)
         with _explained("store a crawl in", self._path), self._database:
-            self._database.execute(
-                "INSERT INTO crawl (started, finished, blind, snapshot) VALUES (?, ?, ?, ?)",
-                (_utc(snapshot.started), _utc(snapshot.finished), blind, blob),
-            )
-            self._database.execute("DELETE FROM crawl WHERE finished < ?", (_utc(snapshot.finished - keep),))
+            key = crawls.insert(self._database, snapshot)
+            self._remember(key, past)
+            crawls.check_point(self._database, key, past)
+            crawls.forget(self._database, snapshot.finished, keep=keep, keep_thinned=keep_thinned)
+            change_table.insert(self._database, changes)
+            change_table.forget(self._database, snapshot.finished - keep)
+
+    def import_crawls(self, snapshots: Iterable[Snapshot], remember: Remember) -> int:
+        """Store those of `snapshots` that are not there yet, all or none, and return how many that were.
+
+        The history of the newest crawl stays as it is; where the newest is an imported one, `remember` makes it.
+        """
+        with _explained("import crawls into", self._path), self._database:
+            imported = [snapshot.finished for snapshot in snapshots if self._import(snapshot)]
+            if not imported:
+                return 0
+            # From the oldest of them on, the crawls no longer make the histories that runs had.
+            crawls.drop_checkpoints(self._database, min(imported))
+            key, is_known = self._database.execute(
+                "SELECT id, history IS NOT NULL FROM crawl ORDER BY finished DESC, id DESC LIMIT 1"
+            ).fetchone()
+            if not is_known:
+                start, replayed = self._replay(min(imported))
+                self._remember(key, _packed_history(remember(start, all_but_last(replayed))))
+            return len(imported)
+
+    def _import(self, snapshot: Snapshot) -> bool:
+        times = (crawls.utc(snapshot.started), crawls.utc(snapshot.finished))
+        known = self._database.execute("SELECT 1 FROM crawl WHERE started = ? AND finished = ?", times).fetchone()
+        if known is None:
+            crawls.insert(self._database, snapshot)
+        return known is None
+
+    def _remember(self, key: int, past: bytes) -> None:
+        """Let the crawl `key`, the newest, be the one that has its history."""
+        self._database.execute("UPDATE crawl SET history = NULL WHERE history IS NOT NULL")
+        self._database.execute("UPDATE crawl SET history = ? WHERE id = ?", (past, key))
 
     def load_crawl(self, *, seeing: Family | None = None) -> Snapshot | None:
         """Return the newest crawl, or the newest that was not blind for `seeing`; None where there is none."""
         with _explained("read the newest crawl in", self._path):
-            row = self._database.execute(
-                "SELECT snapshot FROM crawl WHERE ?1 IS NULL OR instr(blind, ?1) = 0 ORDER BY id DESC LIMIT 1",
-                (seeing,),
-            ).fetchone()
-            return None if row is None else snapshot_json.from_json(zlib.decompress(row[0]))
+            return crawls.newest(self._database, seeing)
+
+    def load_crawls(self, limit: int) -> tuple[Snapshot, ...]:
+        """Return the newest crawls, `limit` at most, the oldest first."""
+        with _explained("read the newest crawls in", self._path):
+            return crawls.last(self._database, limit)
+
+    def load_crawls_since(self, since: datetime) -> Iterator[Snapshot]:
+        """Yield the crawls that ended at `since` or later, the oldest first."""
+        with _explained("read the crawls in", self._path):
+            yield from crawls.every(self._database, since)
+
+    def replay(self, since: datetime) -> tuple[History, Iterator[Snapshot]]:
+        """Return the crawls from `since` on, the oldest first, and the history that the first of them was judged by.
+
+        They begin with the newest crawl up to `since` whose history is kept, or else with the oldest of all. They have
+        what judging looks at and nothing else: no latencies, and of all times those of the counts.
+        """
+        with _explained("read the crawls in", self._path):
+            start, replayed = self._replay(since)
+        return start, self._explained_crawls(replayed)
+
+    def _replay(self, since: datetime) -> tuple[History, Iterator[Snapshot]]:
+        found = crawls.start(self._database, since)
+        if found is None:
+            return History(), iter(())
+        key, past = found
+        return _to_history(past), crawls.judged(self._database, key)
+
+    def _explained_crawls(self, replayed: Iterator[Snapshot]) -> Iterator[Snapshot]:
+        with _explained("read the crawls in", self._path):
+            yield from replayed
+
+    def load_changes(self, since: datetime) -> tuple[VerdictChange, ...]:
+        """Return the verdict changes from `since` on, the oldest first."""
+        with _explained("read the changes in", self._path):
+            return change_table.since(self._database, since)
+
+    def load_last_changes(self) -> tuple[VerdictChange, ...]:
+        """Return the last change of every pool and address: who is in, and who went."""
+        with _explained("read the changes in", self._path):
+            return change_table.last(self._database)
+
+    def load_history(self) -> History:
+        """Return the history that the newest crawl was judged by; an empty one where there is none."""
+        with _explained("read the history in", self._path):
+            row = self._database.execute("SELECT history FROM crawl ORDER BY finished DESC, id DESC LIMIT 1").fetchone()
+            return _to_history(None if row is None else row[0])
 
     def save_publication(self, publication: Publication) -> None:
         """Store what was published, and forget all but the last thousand of that target."""
         members = [
-            [pool.to_text(omit_final_dot=True), family, [str(address) for address in addresses]]
+            [name_text(pool), family, [str(address) for address in addresses]]
             for (pool, family), addresses in publication.members.items()
         ]
         with _explained("store a publication in", self._path), self._database:
             self._database.execute(
                 "INSERT INTO publication (at, target, serial, members) VALUES (?, ?, ?, ?)",
-                (_utc(publication.at), publication.target, publication.serial, json.dumps(members)),
+                (crawls.utc(publication.at), publication.target, publication.serial, json.dumps(members)),
             )
             self._database.execute(
                 "DELETE FROM publication WHERE target = ?1 AND id <= "
@@ -121,6 +246,15 @@ class Store:
                 "WHERE id IN (SELECT max(id) FROM publication GROUP BY target) ORDER BY id"
             ).fetchall()
             return tuple(_publication(row) for row in rows)
+
+    def load_publication(self, until: datetime) -> Publication | None:
+        """Return the newest publication up to `until`, whatever its target; None where there is none."""
+        with _explained("read the publications in", self._path):
+            row = self._database.execute(
+                "SELECT at, target, serial, members FROM publication WHERE at <= ? ORDER BY id DESC LIMIT 1",
+                (crawls.utc(until),),
+            ).fetchone()
+            return None if row is None else _publication(row)
 
 
 def open_store(folder: Path) -> Store:
@@ -175,9 +309,17 @@ def _publication(row: tuple[str, str, int, str]) -> Publication:
     return Publication(datetime.fromisoformat(row[0]), row[1], row[2], members)
 
 
-def _utc(moment: datetime) -> str:
-    """Return `moment` so that text order is time order."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+def _packed_history(history: History) -> bytes:
+    return zlib.compress(history_json.to_json(history).encode())
+
+
+def _to_history(past: bytes | None) -> History:
+    return History() if past is None else history_json.from_json(zlib.decompress(past))
+
+
+def all_but_last(snapshots: Iterable[Snapshot]) -> Iterator[Snapshot]:
+    """Yield all of `snapshots` but the last."""
+    return (earlier for earlier, _ in pairwise(snapshots))
 
 
 @contextmanager

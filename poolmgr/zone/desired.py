@@ -41,12 +41,16 @@ def pool_records(selection: Selection, pools: Iterable[Pool]) -> Records:
         for family in pool.families:
             members = selection.members.get((pool.name, family), ())
             if members:
-                rdatas = frozenset(
-                    dns.rdata.from_text(dns.rdataclass.IN, RDTYPES[family], str(address)) for address in members
-                )
-                rrset = RRset(pool.name, RDTYPES[family], int(pool.ttl.total_seconds()), rdatas)
+                rrset = RRset(pool.name, RDTYPES[family], int(pool.ttl.total_seconds()), address_rdatas(members))
                 records[rrset.key] = rrset
     return records
+
+
+def address_rdatas(addresses: Iterable[IPAddress]) -> frozenset[dns.rdata.Rdata]:
+    """Return the RDATA of `addresses`, each of the type of its family."""
+    return frozenset(
+        dns.rdata.from_text(dns.rdataclass.IN, RDTYPES[Family.of(address)], str(address)) for address in addresses
+    )
 
 
 def members_of(records: Records, pools: Iterable[Pool]) -> Mapping[tuple[dns.name.Name, Family], tuple[IPAddress, ...]]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import dns.name
+import dns.rdata
 import dns.rdatatype
 
 from poolmgr.errors import UnsafePlan
-from poolmgr.model import Family, Pool
-from poolmgr.zone.desired import RDTYPES, with_serial
+from poolmgr.hosts import name_text
+from poolmgr.judge.answering import Answering, answering_now
+from poolmgr.model import Allowance, Family, Pool, Snapshot, WhenShort
+from poolmgr.zone.desired import RDTYPES, address_rdatas, with_serial
 from poolmgr.zone.records import Records, RRset, RRsetKey
 
 
@@ -32,35 +35,63 @@ class Held:
     sentence: str
 
 
-@dataclass(frozen=True, slots=True)
+LEAST_SEEN = 4
+"""Addresses that must have answered lately for one crawl to have seen too few: of fewer, half may well be down."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """What a crawl must be like to change anything that is published.
+
+    It is not older than `max_age`, and saw at least `min_seen` (0 to 1) of as many answering addresses of a family as
+    the last ones did.
+    """
+
+    max_age: timedelta = timedelta(hours=1)
+    min_seen: float = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What one run may do to one RRset of a pool.
 
-    `min_members` is the floor: fewer records than that are not published. `max_removed` is the share of the published
-    records that may go at once; one always may, so that a small pool can lose a keyserver. `blind` says how it was
-    seen that the crawl was blind for this family, and then nothing may change; None where it did see.
+    `min_members` is the floor: fewer records than that are not published. `max_removed` is how many of the published
+    records may go at once, and `max_added` how many may come beside them; one always may, so that a small pool can lose
+    and gain a keyserver. Neither holds for a change to or from an RRset that has only records of `fallback`: they are
+    the operator's choice. `doubt` says why the crawl is not believed, and then nothing
+    changes; None where it is.
     """
 
     min_members: int
-    max_removed: float
-    blind: str | None = None
+    max_removed: Allowance
+    max_added: Allowance | None = None
+    fallback: frozenset[dns.rdata.Rdata] = frozenset()
+    doubt: str | None = None
 
     def refusal(self, change: Change) -> str | None:
         """Return why `change` is unsafe, with the limit and its numbers, or None where it is safe."""
         before = change.before.rdatas if change.before is not None else frozenset()
         after = change.after.rdatas if change.after is not None else frozenset()
-        what = f"{change.key[0].to_text(omit_final_dot=True)} {dns.rdatatype.to_text(change.key[1])}"
+        what = f"{name_text(change.key[0])} {dns.rdatatype.to_text(change.key[1])}"
         stays = f"the {len(before)} published stay" if before else "nothing is published"
-        if self.blind is not None and change.before != change.after:
-            return f"{what} would change, but {self.blind}; {stays}"
+        if self.doubt is not None and (before or after):
+            return f"{what} is left as it is: {self.doubt}; {stays}"
         if len(after) < self.min_members:
             return f"{what} would have {len(after)} of at least {self.min_members} members (min_members): {stays}"
-        allowed = max(1, math.floor(self.max_removed * len(before)))
-        removed = len(before - after)
-        if removed > allowed:
+        # That holds for nothing published as well: a pool may begin at any size.
+        if before <= self.fallback or (after and after <= self.fallback):
+            return None
+        removed, may_go = len(before - after), self.max_removed.of(len(before))
+        if may_go is not None and removed > may_go:
             return (
-                f"{what} would lose {removed} of {len(before)} members, at most {allowed} may go at once "
-                f"(max_removed {self.max_removed:.0%}): {stays}"
+                f"{what} would lose {removed} of {len(before)} members, at most {may_go} may go at once "
+                f"(max_removed {self.max_removed}): {stays}"
+            )
+        added, may_come = len(after - before), None if self.max_added is None else self.max_added.of(len(before))
+        if may_come is not None and added > may_come:
+            return (
+                f"{what} would gain {added} members beside {len(before)}, at most {may_come} may come at once "
+                f"(max_added {self.max_added}): {stays}"
             )
         return None
 
@@ -90,11 +121,49 @@ class Plan:
         return UnsafePlan("\n".join(held.sentence for held in self.held)) if self.held else None
 
 
-def limits_of(pools: Iterable[Pool], blind: Mapping[Family, str]) -> Mapping[RRsetKey, Limits]:
-    """Return the limits of every RRset that `pools` promise. `blind` is that of the Snapshot."""
-    told = {family: f"the crawl was blind for {family}: {sentence}" for family, sentence in blind.items()}
+def doubts_of(
+    snapshot: Snapshot, at: datetime, trust: Trust, before: Mapping[Family, Answering]
+) -> Mapping[Family, str]:
+    """Return, for each family for which a crawl is not to be believed at `at`, why: the start of a sentence.
+
+    `before` is how many addresses answered in the crawls before it.
+    """
+    found = {}
+    age = at - snapshot.finished
+    for family, seen in answering_now(snapshot).items():
+        if family in snapshot.blind:
+            found[family] = f"the crawl was blind for {family}: {snapshot.blind[family]}"
+            continue
+        if age > trust.max_age:
+            limit = f"at most {_minutes(trust.max_age)} is believed (max_age)"
+            found[family] = f"the crawl is {_minutes(age)} old, {limit}"
+            continue
+        last = before.get(family)
+        if last is not None and last.mean >= LEAST_SEEN and seen < trust.min_seen * last.mean:
+            usual = f"lately it was {last.mean:.0f}, and at least {trust.min_seen:.0%} is asked for (min_seen)"
+            found[family] = f"in the crawl {seen} {family} addresses answered, {usual}"
+    return found
+
+
+def _minutes(time: timedelta) -> str:
+    minutes = time.total_seconds() / 60
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+
+
+def limits_of(pools: Iterable[Pool], doubts: Mapping[Family, str]) -> Mapping[RRsetKey, Limits]:
+    """Return the limits of every RRset that `pools` promise. `doubts` are those of `doubts_of`."""
     return {
-        (pool.name, RDTYPES[family]): Limits(pool.min_members.get(family, 0), pool.max_removed, told.get(family))
+        (pool.name, RDTYPES[family]): Limits(
+            min_members=pool.min_members.get(family, 0),
+            max_removed=pool.max_removed,
+            max_added=pool.max_added,
+            fallback=address_rdatas(
+                [address for address in pool.fallback if Family.of(address) is family]
+                if pool.when_short is WhenShort.FALLBACK
+                else []
+            ),
+            doubt=doubts.get(family),
+        )
         for pool in pools
         for family in sorted(pool.families, key=list(Family).index)
     }
@@ -123,7 +192,8 @@ def make_plan(
         change = Change(key, published.get(key), numbered.get(key))
         is_same = published_as.get(key) == desired_as.get(key)
         refusal = None
-        if key in limits and not (is_same and key in published):
+        # Where the crawl is not believed, nobody knows whether what would stay should.
+        if key in limits and not (is_same and key in published and limits[key].doubt is None):
             refusal = limits[key].refusal(change)
         if refusal is not None:
             held.append(Held(change, refusal))

@@ -139,7 +139,7 @@ def test_report_shows_every_address_of_every_pool(crawled: World) -> None:
     assert first.startswith(f"{POOL}: 4 members (4 A, 0 AAAA), 0 eligible, 1 out\nSTATE ")
     assert second.startswith("strict.keys.example.test: 0 members (0 A, 0 AAAA), 0 eligible, 5 out\nSTATE ")
     for keyserver in crawled.mesh.keyservers[:-1]:
-        row = rf"^member +{keyserver.hostname} +{keyserver.address} +hkp:ok,http:ok +SKS 1\.1\.6 +1000 +\+0$"
+        row = rf"^member +{keyserver.hostname} +{keyserver.address} +now +hkp:ok,http:ok +SKS 1\.1\.6 +1000 +\+0$"
         assert re.search(row, first, re.MULTILINE)
     assert re.search(r"^out +ks5\.mesh\.test .* no stats page: refused \(connection refused\)$", first, re.MULTILINE)
     assert second.count("SKS 1.1.6 is older than 1.2") == 4

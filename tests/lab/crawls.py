@@ -137,7 +137,8 @@ def verdicts(snapshot: Snapshot) -> dict[str, set[ReasonCode]]:
         services=frozenset({Service.HKP, Service.HTTP}),
         max_records=99,
     )
-    selection = select(judge(snapshot, Policy(), (pool,)).verdicts, (pool,), {})
+    judged, _ = judge(snapshot, Policy(), (pool,))
+    selection = select(judged, (pool,), {}, {}, snapshot.finished)
     assert all(verdict.state is State.MEMBER or verdict.reasons for verdict in selection.verdicts)
     said: dict[str, set[ReasonCode]] = {}
     for verdict in selection.verdicts:

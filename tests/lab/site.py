@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -10,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from poolmgr.cli import main
 from tests.lab.named import first_zone
 
 POOLMGR = (sys.executable, "-m", "poolmgr.cli")
@@ -68,3 +71,18 @@ class Site:
             env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", **environ},
             check=False,
         )
+
+    def call(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Do the same in this process, in a tenth of the time: where it matters what is said, and not that it ends."""
+        command = self.command(*words)
+        said, complained = io.StringIO(), io.StringIO()
+        with (
+            contextlib.chdir(self.folder),
+            contextlib.redirect_stdout(said),
+            contextlib.redirect_stderr(complained),
+        ):
+            try:
+                main.main(command[len(POOLMGR) :], prog_name="poolmgr")
+            except SystemExit as ended:
+                code = ended.code if isinstance(ended.code, int) else 0
+        return subprocess.CompletedProcess(command, code, said.getvalue(), complained.getvalue())

@@ -9,7 +9,8 @@ from tests.build import keyserver, mesh, pool, snapshot
 
 
 def verdict_of(probed: Snapshot, stored: Snapshot | None) -> Verdict:
-    return judge(among(probed, stored), Policy(), [pool()]).verdicts[0]
+    verdicts, _ = judge(among(probed, stored), Policy(), [pool()])
+    return verdicts[0]
 
 
 def test_a_keyserver_is_compared_with_those_of_the_stored_crawl() -> None:

@@ -26,12 +26,14 @@ from poolmgr.crawl.resolve import Nameservers
 from poolmgr.crawl.spider import Crawl
 from poolmgr.errors import ConfigError, ParseError
 from poolmgr.hosts import parse_host
+from poolmgr.judge.steadiness import Steadiness
 from poolmgr.judge.verdict import Policy
-from poolmgr.model import Family, Overrides, Pool, Service, Vhost
+from poolmgr.model import Allowance, Family, Outcome, Overrides, Pool, Service, Vhost, WhenShort
 from poolmgr.publish.rfc2136 import Primary
 from poolmgr.publish.tsig import KeyFile, SecretFile, SecretInEnvironment
 from poolmgr.publish.zonefile import Checker, Verify, ZoneFile
 from poolmgr.version import Version
+from poolmgr.zone.plan import Trust
 from poolmgr.zone.serial import Scheme
 from tests.build import named
 
@@ -195,6 +197,7 @@ def test_a_minimal_file_has_the_defaults_of_the_stages(write: Write) -> None:
         path=path,
         state=Path("/var/lib/poolmgr"),
         keep=timedelta(days=90),
+        keep_thinned=timedelta(days=730),
         crawl=Crawl(
             seeds=(named("keyserver.example.org"),),
             lookup=Search("admin"),
@@ -214,14 +217,14 @@ def test_a_minimal_file_has_the_defaults_of_the_stages(write: Write) -> None:
                 min_members={Family.IPV4: 3, Family.IPV6: 0},
             ),
         ),
-        zone=Zone(origin=name("example.org"), skeleton=None, serial=Scheme.UNIXTIME),
+        zone=Zone(origin=name("example.org"), skeleton=None, serial=Scheme.UNIXTIME, trust=Trust()),
         targets=(),
     )
 
 
 def test_every_value_reaches_its_stage(write: Write) -> None:
     path = write("""
-state: {folder: state, keep: 30d}
+state: {folder: state, keep: 30d, keep_thinned: 60d}
 crawl:
   seeds: [A.example.org., 192.0.2.1, "2001:db8::1"]
   membership: sks/membership
@@ -248,8 +251,19 @@ policy:
   minimum_versions: {hockeypuck: "2.2"}
   max_keys_behind: 6
   max_keys_ahead: 7
+  max_lag: 31h
+  enter_lag: 32h
+  max_lead: 33h
+  lag_tolerance: 34
   min_cohort: 8
   certificate_warning: 9d
+  rise: 10
+  fall: 11
+  fast_fall: [reset, no-key]
+  probation: 12h
+  flap_wait: 13m
+  flap_limit: 14h
+  forgive_after: 15d
   exclude: [bad.example.org, 192.0.2.66, "2001:db8:bad::/48"]
   include_only: [good.example.org]
 pools:
@@ -263,10 +277,15 @@ pools:
     include_only: ["2001:db8::/32"]
     max_records: 4
     min_members: {ipv6: 2}
-    max_removed: 25%
+    max_removed: {share: 25%, count: 3}
+    max_added: 7
+    per_network: 4
+    rotate_every: 7d
+    when_short: fallback
+    fallback: ["2001:db8::1", "2001:db8::2"]
     ttl: 1h
   - {name: b.example.org, host: keys.example.org, min_members: 1}
-zone: {origin: Example.ORG., skeleton: zones/example.org.zone, serial: date}
+zone: {origin: Example.ORG., skeleton: zones/example.org.zone, serial: date, max_age: 2h, min_seen: 30%}
 publish:
   - type: zonefile
     file: /srv/example.org.zone
@@ -280,6 +299,7 @@ publish:
     config = load_config(path)
     assert config.state == folder / "state"
     assert config.keep == timedelta(days=30)
+    assert config.keep_thinned == timedelta(days=60)
     assert config.membership == folder / "sks/membership"
     loopback4, loopback6 = ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")
     networks = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
@@ -315,8 +335,21 @@ publish:
         minimum_versions={"hockeypuck": Version.parse("2.2")},
         max_keys_behind=6,
         max_keys_ahead=7,
+        max_lag=timedelta(hours=31),
+        enter_lag=timedelta(hours=32),
+        max_lead=timedelta(hours=33),
+        lag_tolerance=34,
         min_cohort=8,
         certificate_warning=timedelta(days=9),
+        steadiness=Steadiness(
+            rise=10,
+            fall=11,
+            probation=timedelta(hours=12),
+            flap_wait=timedelta(minutes=13),
+            flap_limit=timedelta(hours=14),
+            forgive_after=timedelta(days=15),
+        ),
+        fast_fall=frozenset({Outcome.RESET, Outcome.NO_KEY}),
         exclude=Overrides(
             names=frozenset({named("bad.example.org")}),
             networks=(ipaddress.ip_network("192.0.2.66/32"), ipaddress.ip_network("2001:db8:bad::/48")),
@@ -334,13 +367,19 @@ publish:
         include_only=Overrides(networks=(ipaddress.ip_network("2001:db8::/32"),)),
         max_records=4,
         min_members={Family.IPV6: 2},
-        max_removed=0.25,
+        max_removed=Allowance(share=0.25, count=3),
+        max_added=Allowance(count=7),
+        per_network=4,
+        rotate_every=timedelta(days=7),
+        when_short=WhenShort.FALLBACK,
+        fallback=(ipaddress.ip_address("2001:db8::1"), ipaddress.ip_address("2001:db8::2")),
         ttl=timedelta(hours=1),
     )
     assert config.pools[1].min_members == {Family.IPV4: 1, Family.IPV6: 1}
     assert config.zone.origin == name("example.org")
     assert config.zone.skeleton == folder / "zones/example.org.zone"
     assert config.zone.serial is Scheme.DATE
+    assert config.zone.trust == Trust(max_age=timedelta(hours=2), min_seen=0.3)
     assert config.targets == (
         ZoneFile(
             path=Path("/srv/example.org.zone"),
@@ -376,6 +415,21 @@ def test_a_key_comes_from_one_of_three_places(
     server = ipaddress.ip_address("192.0.2.53")
     expected = Primary(server=server, port=5353, key=source, timeout=timedelta(seconds=3))
     assert load_config(path).targets == (expected,)
+
+
+@pytest.mark.parametrize(
+    ("written", "allowance"),
+    [
+        ("50%", Allowance(share=0.5)),
+        ("3", Allowance(count=3)),
+        ("{share: 0%}", Allowance(share=0.0)),
+        ("{share: 50%, count: 3}", Allowance(share=0.5, count=3)),
+    ],
+)
+def test_what_one_run_may_change_is_a_share_a_number_or_both(write: Write, written: str, allowance: Allowance) -> None:
+    pool = f"pool.example.org, max_removed: {written}, max_added: {written}"
+    (loaded,) = load_config(write(MINIMAL.replace("pool.example.org", pool))).pools
+    assert (loaded.max_removed, loaded.max_added) == (allowance, allowance)
 
 
 def test_a_floor_may_be_as_high_as_the_cap(write: Write) -> None:

@@ -13,7 +13,7 @@ HOSTILE = "\x1b[31m\u202ex\n"
 
 def text_of(*keyservers: Keyserver) -> list[str]:
     crawled = snapshot(keyservers)
-    return list(detail.to_text(crawled, judge(crawled, Policy(min_cohort=1), [pool()]).verdicts, []))
+    return list(detail.to_text(crawled, judge(crawled, Policy(min_cohort=1), [pool()])[0], []))
 
 
 def test_every_address_and_probe_is_shown_with_its_timing_and_outcome() -> None:
@@ -56,7 +56,7 @@ def test_a_head_is_shown_line_by_line_with_every_odd_byte_escaped() -> None:
 
 def test_json_has_the_snapshot_the_verdicts_and_the_heads() -> None:
     crawled = snapshot([keyserver("a.example.net", "192.0.2.1", stats_outcome=Outcome.REFUSED)])
-    verdicts = judge(crawled, Policy(), [pool()]).verdicts
+    verdicts, _ = judge(crawled, Policy(), [pool()])
     heads = [(probe("192.0.2.1", outcome=Outcome.NO_KEY), b"\xff")]
     document = json.loads(detail.to_json(crawled, verdicts, heads, is_reachable=False))
     assert (document["format"], document["version"], document["reachable"]) == ("poolmgr-probe", 1, False)

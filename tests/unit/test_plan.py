@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
 
 import dns.rdatatype
 import pytest
 
 from poolmgr.errors import UnsafePlan
-from poolmgr.model import Family, Pool
+from poolmgr.judge.answering import Answering
+from poolmgr.model import Allowance, Family, Outcome, Pool, Service, WhenShort
 from poolmgr.zone.desired import from_text, soa_serial
-from poolmgr.zone.plan import Plan, limits_of, make_plan
+from poolmgr.zone.plan import Plan, Trust, doubts_of, limits_of, make_plan
 from poolmgr.zone.records import Records
-from tests.build import ORIGIN, POOL, SKELETON, pool, zone
+from tests.build import NOW, ORIGIN, POOL, SKELETON, keyserver, mesh, pool, snapshot, zone
 
 A = (POOL, dns.rdatatype.A)
 AAAA = (POOL, dns.rdatatype.AAAA)
@@ -21,13 +25,13 @@ def addresses(count: int, *, first: int = 1, ttl: int = 300) -> str:
 
 
 def planned(
-    published: Records, desired: Records, of: Pool | None = None, blind: Mapping[Family, str] | None = None
+    published: Records, desired: Records, of: Pool | None = None, doubts: Mapping[Family, str] | None = None
 ) -> Plan:
     return make_plan(
         origin=ORIGIN,
         published=published,
         desired=desired,
-        limits={} if of is None else limits_of([of], blind or {}),
+        limits={} if of is None else limits_of([of], doubts or {}),
         serial=soa_serial(published, ORIGIN),
         next_serial=42,
         provenance="a test",
@@ -68,7 +72,7 @@ def test_a_changed_soa_is_a_change_with_both_serials_as_they_are() -> None:
 
 @pytest.mark.parametrize(("count", "is_held"), [(2, True), (3, False), (4, False)])
 def test_the_floor_below_at_and_above(count: int, *, is_held: bool) -> None:
-    of = pool(min_members={Family.IPV4: 3}, max_removed=1.0)
+    of = pool(min_members={Family.IPV4: 3}, max_removed=Allowance(share=1.0))
     plan = planned(zone(addresses(5)), zone(addresses(count)), of)
     assert bool(plan.held) is is_held
     assert len(plan.records[A].rdatas) == (5 if is_held else count)
@@ -79,7 +83,7 @@ def test_the_floor_below_at_and_above(count: int, *, is_held: bool) -> None:
 
 @pytest.mark.parametrize(("left", "is_held"), [(4, True), (5, False), (6, False)])
 def test_the_share_that_may_go_below_at_and_above(left: int, *, is_held: bool) -> None:
-    plan = planned(zone(addresses(10)), zone(addresses(left)), pool(max_removed=0.5))
+    plan = planned(zone(addresses(10)), zone(addresses(left)), pool(max_removed=Allowance(share=0.5)))
     assert bool(plan.held) is is_held
     if is_held:
         assert plan.held[0].sentence == (
@@ -88,13 +92,81 @@ def test_the_share_that_may_go_below_at_and_above(left: int, *, is_held: bool) -
         )
 
 
+@pytest.mark.parametrize(
+    ("allowance", "published", "allowed", "told"),
+    [
+        (Allowance(count=3), 10, 3, "3"),
+        (Allowance(share=0.5, count=3), 10, 3, "50% and 3"),
+        (Allowance(share=0.2, count=3), 10, 2, "20% and 3"),
+        # Of 4 members a fifth is less than one, and one may always change.
+        (Allowance(share=0.2, count=3), 4, 1, "20% and 3"),
+        (Allowance(share=0.0), 10, 1, "0%"),
+        (Allowance(share=0.99), 10, 9, "99%"),
+    ],
+)
+def test_the_stricter_of_share_and_count_is_the_limit(
+    allowance: Allowance, published: int, allowed: int, told: str
+) -> None:
+    limited = pool(max_removed=allowance, max_added=allowance)
+    before = zone(addresses(published))
+    assert not planned(before, zone(addresses(published - allowed)), limited).held
+    (removed,) = planned(before, zone(addresses(published - allowed - 1)), limited).held
+    assert f"would lose {allowed + 1} of {published} members, at most {allowed} may go" in removed.sentence
+    assert f"(max_removed {told})" in removed.sentence
+    assert not planned(before, zone(addresses(published + allowed)), limited).held
+    (added,) = planned(before, zone(addresses(published + allowed + 1)), limited).held
+    assert added.sentence == (
+        f"pool.example.org A would gain {allowed + 1} members beside {published}, at most {allowed} may come at once "
+        f"(max_added {told}): the {published} published stay"
+    )
+
+
+def test_any_number_may_come_by_default_and_where_nothing_is_published() -> None:
+    assert not planned(zone(addresses(1)), zone(addresses(100)), pool()).held
+    assert not planned(zone(), zone(addresses(100)), pool(max_added=Allowance(count=1))).held
+
+
+def test_an_allowance_of_nothing_is_no_limit() -> None:
+    assert Allowance().of(10) is None
+
+
+FALLBACK = tuple(ipaddress.ip_address(f"198.51.100.{number}") for number in (101, 102, 103))
+
+
+def with_fallback(when_short: WhenShort) -> Pool:
+    one = Allowance(count=1)
+    floor = {Family.IPV4: 3}
+    return pool(fallback=FALLBACK, when_short=when_short, max_removed=one, max_added=one, min_members=floor)
+
+
+def test_the_fallback_may_take_the_place_of_all_and_all_its_place() -> None:
+    of, members, fallback = with_fallback(WhenShort.FALLBACK), zone(addresses(10)), zone(addresses(3, first=101))
+    assert planned(members, fallback, of).records[A] == fallback[A]
+    assert planned(fallback, members, of).records[A] == members[A]
+
+
+def test_only_the_fallback_alone_and_only_where_it_is_asked_for_may() -> None:
+    members, fallback = zone(addresses(10)), zone(addresses(3, first=101))
+    for when_short in (WhenShort.HOLD, WhenShort.RELAX):
+        assert planned(members, fallback, with_fallback(when_short)).held
+        assert planned(fallback, members, with_fallback(when_short)).held
+    of, mixed = with_fallback(WhenShort.FALLBACK), zone(addresses(4, first=101))
+    assert planned(members, mixed, of).held
+    assert planned(mixed, members, of).held
+
+
+def test_the_floor_is_the_fallbacks_too() -> None:
+    plan = planned(zone(addresses(10)), zone(addresses(2, first=101)), with_fallback(WhenShort.FALLBACK))
+    assert "would have 2 of at least 3 members" in plan.held[0].sentence
+
+
 def test_one_may_always_go() -> None:
-    plan = planned(zone(addresses(1)), zone(), pool(max_removed=0.1))
+    plan = planned(zone(addresses(1)), zone(), pool(max_removed=Allowance(share=0.1)))
     assert [change.after for change in plan.changes] == [None]
 
 
 def test_replacing_all_counts_as_removing_all() -> None:
-    plan = planned(zone(addresses(4)), zone(addresses(4, first=50)), pool(max_removed=0.5))
+    plan = planned(zone(addresses(4)), zone(addresses(4, first=50)), pool(max_removed=Allowance(share=0.5)))
     assert [held.change.key for held in plan.held] == [A]
 
 
@@ -143,7 +215,7 @@ def test_limits_are_for_the_families_that_the_pool_promises() -> None:
     assert set(limits_of([pool(families=frozenset({Family.IPV4}))], {})) == {A}
 
 
-BLIND = {Family.IPV4: "2 of 2 targets were out of reach"}
+BLIND = {Family.IPV4: "the crawl was blind for ipv4: 2 of 2 targets were out of reach"}
 
 
 def test_no_rrset_of_a_blind_family_changes_and_the_other_familys_do() -> None:
@@ -152,15 +224,17 @@ def test_no_rrset_of_a_blind_family_changes_and_the_other_familys_do() -> None:
     plan = planned(published, desired, pool(), BLIND)
     (held,) = plan.held
     assert held.sentence == (
-        "pool.example.org A would change, but the crawl was blind for ipv4: 2 of 2 targets were out of reach; "
+        "pool.example.org A is left as it is: the crawl was blind for ipv4: 2 of 2 targets were out of reach; "
         "the 3 published stay"
     )
     assert [change.key for change in plan.changes] == [AAAA]
     assert plan.records[A] == published[A]
 
 
-def test_a_blind_family_that_would_not_change_is_not_held() -> None:
-    assert planned(zone(addresses(3)), zone(addresses(3)), pool(), BLIND).refusal is None
+def test_a_blind_family_is_held_though_it_would_not_change_unless_it_has_nothing() -> None:
+    plan = planned(zone(addresses(3)), zone(addresses(3)), pool(), BLIND)
+    assert [held.change.key for held in plan.held] == [A]
+    assert plan.changes == ()
     assert planned(zone(), zone(), pool(), BLIND).refusal is None
 
 
@@ -168,3 +242,78 @@ def test_a_zone_is_not_born_blind() -> None:
     plan = planned({}, zone(addresses(3)), pool(families=frozenset({Family.IPV4})), BLIND)
     assert (plan.changes, plan.records) == ((), {})
     assert "nothing is published" in str(plan.refusal)
+
+
+# Doubts
+
+DEFAULT = Trust()
+
+
+def doubts(
+    count: int = 3,
+    *,
+    age: timedelta = timedelta(0),
+    before: float | None = None,
+    down: int = 0,
+    trust: Trust = DEFAULT,
+) -> Mapping[Family, str]:
+    """Return the doubts of a crawl of that age that saw `count` IPv4 addresses answer, where it was `before` lately."""
+    refused = {Service.HKP: Outcome.REFUSED}
+    broken = [
+        keyserver(f"down{number}.example.net", f"203.0.113.{number}", outcomes=refused, stats_outcome=Outcome.REFUSED)
+        for number in range(1, down + 1)
+    ]
+    lately = {} if before is None else {Family.IPV4: Answering(NOW, before)}
+    return doubts_of(snapshot([*mesh(count), *broken]), NOW + age, trust, lately)
+
+
+HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(("age", "is_old"), [(HOUR - SECOND, False), (HOUR, False), (HOUR + SECOND, True)])
+def test_an_old_crawl_below_at_and_above_the_limit(age: timedelta, *, is_old: bool) -> None:
+    assert set(doubts(age=age)) == (set(Family) if is_old else set())
+
+
+def test_an_old_crawl_changes_nothing_and_says_how_old_it_is() -> None:
+    old = doubts(age=3 * HOUR, trust=Trust(max_age=timedelta(minutes=90)))
+    (held,) = planned(zone(addresses(3)), zone(addresses(4)), pool(), old).held
+    assert held.sentence == (
+        "pool.example.org A is left as it is: the crawl is 3.0 h old, at most 90 min is believed (max_age); "
+        "the 3 published stay"
+    )
+
+
+def test_a_crawl_from_the_future_is_not_old() -> None:
+    assert doubts(age=-HOUR) == {}
+
+
+@pytest.mark.parametrize(("seen", "is_few"), [(4, True), (5, False), (6, False)])
+def test_a_crawl_that_saw_few_answer_below_at_and_above_the_limit(seen: int, *, is_few: bool) -> None:
+    assert set(doubts(seen, before=10.0)) == ({Family.IPV4} if is_few else set())
+
+
+def test_a_crawl_that_saw_few_answer_changes_nothing_and_says_how_many() -> None:
+    few = doubts(2, before=10.4, down=9, trust=Trust(min_seen=0.3))
+    (held,) = planned(zone(addresses(3)), zone(addresses(4)), pool(), few).held
+    assert held.sentence == (
+        "pool.example.org A is left as it is: in the crawl 2 ipv4 addresses answered, lately it was 10, and at least "
+        "30% is asked for (min_seen); the 3 published stay"
+    )
+
+
+@pytest.mark.parametrize(("before", "is_few"), [(3.9, False), (4.0, True)])
+def test_of_few_addresses_all_may_be_down(before: float, *, is_few: bool) -> None:
+    assert bool(doubts(0, before=before)) is is_few
+
+
+def test_a_first_crawl_is_believed() -> None:
+    assert doubts(0) == {}
+
+
+def test_blindness_is_said_before_what_comes_of_it() -> None:
+    blind = replace(snapshot([]), blind={Family.IPV4: "no target was reached"})
+    lately = {family: Answering(NOW, 10.0) for family in Family}
+    found = doubts_of(blind, NOW, Trust(), lately)
+    assert found[Family.IPV4] == "the crawl was blind for ipv4: no target was reached"
+    assert found[Family.IPV6].startswith("in the crawl 0 ipv6 addresses answered")

@@ -9,23 +9,25 @@ from datetime import timedelta
 import pytest
 from rich.console import Console
 
+from poolmgr.judge.freshness import Cohort, Paces
+from poolmgr.judge.pace import Count, Pace
 from poolmgr.judge.selection import select
 from poolmgr.judge.verdict import Policy, judge
-from poolmgr.model import Certificate, Keyserver, Outcome, Service
+from poolmgr.model import Certificate, Keyserver, Outcome, Service, State
 from poolmgr.report import rows, table
 from poolmgr.report.escape import csv_cell, printable
 from poolmgr.report.rows import Row
-from tests.build import NOW, keyserver, mesh, pool, probe, snapshot
+from tests.build import NOW, crawls, judged, keyserver, mesh, pool, probe, snapshot
 
 HOSTILE = "\x1b[31m\u202eks\n<script>\t[bold]x[/bold]"
 
 
 def reported(keyservers: list[Keyserver], **fields: object) -> tuple[Row, ...]:
     of = pool(**fields)
-    judgement = judge(snapshot(keyservers), Policy(), [of])
-    selection = select(judgement.verdicts, [of], {})
+    verdicts, references = judge(snapshot(keyservers), Policy(), [of])
+    selection = select(verdicts, [of], {}, {}, NOW)
     hosts = {"pool.example.org": "pool.example.org"}
-    return rows.rows(snapshot(keyservers), selection.verdicts, judgement.references, Policy().window, hosts)
+    return rows.rows(snapshot(keyservers), selection.verdicts, references, Policy().window, hosts)
 
 
 def mixed() -> list[Keyserver]:
@@ -151,10 +153,82 @@ def test_an_address_takes_one_line_where_the_widest_fits_and_else_two() -> None:
     assert narrow[3].index("ok") == narrow[2].index("ks1") == len("member  ")
 
 
+def standing() -> tuple[Row, ...]:
+    """Return rows of one that has been in for 45 minutes, one that is leaving, and one that is joining."""
+    others, name, late = mesh(4), "ks8.example.net", "ks9.example.net"
+    up = [*others, keyserver(name, "203.0.113.8"), keyserver(late, "203.0.113.9")]
+    down = [*others, keyserver(name, "203.0.113.8"), keyserver(late, "203.0.113.9", stats_outcome=Outcome.REFUSED)]
+    failing = [*others, keyserver(name, "203.0.113.8", outcomes={Service.HKP: Outcome.RESET}), up[-1]]
+    policy = replace(Policy(), steadiness=replace(Policy().steadiness, flap_wait=timedelta(0)))
+    _, judgement = judged(crawls(up, up, down, failing), policy)
+    selection = select(judgement.verdicts, [pool()], {}, judgement.history.reliability, NOW)
+    hosts = {"pool.example.org": "pool.example.org"}
+    report = rows.rows(judgement.snapshot, selection.verdicts, judgement.references, policy.window, hosts)
+    return report[0], report[-2], report[-1]
+
+
+def test_a_row_says_where_it_is_on_the_way_to_and_since_when() -> None:
+    assert [(row.standing, row.state, row.progress, row.stood) for row in standing()] == [
+        ("member", State.MEMBER, None, timedelta(minutes=45)),
+        ("leaving 1/2", State.MEMBER, (1, 2), timedelta(minutes=45)),
+        ("joining 1/2", State.OUT, (1, 2), timedelta(minutes=15)),
+    ]
+
+
+def test_json_and_csv_have_since_when_and_the_progress() -> None:
+    document = json.loads(rows.to_json(snapshot(mixed()), standing()))
+    assert [(each["since"], each["progress"]) for each in document["pools"][0]["addresses"]] == [
+        ("2026-11-23T11:15:00+00:00", None),
+        ("2026-11-23T11:15:00+00:00", {"crawls": 1, "of": 2}),
+        ("2026-11-23T11:45:00+00:00", {"crawls": 1, "of": 2}),
+    ]
+    lines = csv.DictReader(io.StringIO(rows.to_csv(standing())))
+    assert [(line["state"], line["since"], line["progress"]) for line in lines] == [
+        ("member", "2026-11-23T11:15:00+00:00", ""),
+        ("member", "2026-11-23T11:15:00+00:00", "1/2"),
+        ("out", "2026-11-23T11:45:00+00:00", "1/2"),
+    ]
+
+
+def test_text_has_the_standing_and_how_long_it_lasts() -> None:
+    for lines in (on_terminal(standing(), 80), table.to_plain("pool", standing()).splitlines()):
+        shown = [line for line in lines if "ks" in line]
+        assert [line.split("  ")[0] for line in shown] == ["member", "leaving 1/2", "joining 1/2"]
+        assert [time in line for time, line in zip(["45 min", "45 min", "15 min"], shown, strict=True)] == [True] * 3
+
+
+@pytest.mark.parametrize(("stood", "shown"), [(timedelta(0), "now"), (timedelta(days=3), "3 d"), (None, "-")])
+def test_how_long_a_row_stands_is_told_in_its_unit(stood: timedelta | None, shown: str) -> None:
+    row = replace(standing()[0], stood=stood)
+    assert table.to_plain("pool", [row]).splitlines()[-1].split("  ")[3] == shown
+
+
+def test_no_line_of_a_usual_mesh_is_folded_in_80_columns() -> None:
+    usual = [
+        *mesh(3),
+        keyserver("keyserver2.example.net", "2001:db8:1:2::1234:1", software="Hockeypuck", version="2.3.1"),
+    ]
+    failing = keyserver("ks9.example.net", "203.0.113.9", outcomes={Service.HKP: Outcome.HTTP_STATUS})
+    first, *others = reported([*usual, failing, *mixed()[-1:]], max_records=9)
+    lines = on_terminal((replace(first, progress=(1, 2)), *others), 80)
+    facts = [line for line in lines if "SKS" in line or "Hockeypuck" in line]
+    assert len(facts) == 5
+    assert all(line.split()[-2].isdigit() and line.endswith("+0") for line in facts)
+
+
+def test_a_pool_is_one_table_wherever_its_rows_stand() -> None:
+    ours = reported(mesh(2))
+    other = replace(ours[0], pool="other.example.org")
+    assert [(name, len(group)) for name, group in table.by_pool((ours[0], other, ours[1]))] == [
+        ("pool.example.org", 2),
+        ("other.example.org", 1),
+    ]
+
+
 def test_a_service_that_failed_shows_how() -> None:
     failing = keyserver("ks9.example.net", "203.0.113.9", outcomes={Service.HKP: Outcome.RESET})
     head, *lines = on_terminal(reported([*mesh(3), failing]), 200)[1:]
-    assert head.split() == ["Keyserver", "Address", "hkp", "http", "Software", "Keys", "Diff"]
+    assert head.split() == ["Keyserver", "Address", "Since", "hkp", "http", "Software", "Keys", "Diff"]
     (line,) = (line for line in lines if "ks9" in line)
     assert line.index("reset") == head.index("hkp")
     assert line.index("SKS") == head.index("Software")
@@ -184,3 +258,21 @@ def test_printable_shows_what_a_terminal_could_act_on(text: str, shown: str) -> 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1"])
 def test_no_csv_cell_starts_a_formula(text: str) -> None:
     assert csv_cell(text)[0] in "'\\"
+
+
+def test_a_row_says_by_how_much_time_its_count_lags_where_that_is_known() -> None:
+    frontier = Pace((Count(4_998_000, NOW - timedelta(hours=50)), Count(4_999_600, NOW - timedelta(hours=10))))
+    paces = Paces(frontiers={Cohort("sks", (1, 1)): frontier})
+    late = keyserver("late.example.net", "203.0.113.9", keys=4_999_200)
+    crawl, of = snapshot([*mesh(5), late, keyserver("gone.example.net")]), pool()
+    for known, lag, shown in ((Paces(), None, "-800"), (paces, 72_000, "-800 20h")):
+        verdicts, references = judge(crawl, Policy(), [of], known)
+        report = rows.rows(crawl, verdicts, references, Policy().window, {"pool.example.org": "pool.example.org"})
+        assert [None if row.lag is None else round(row.lag.total_seconds()) for row in report] == [
+            *[None if lag is None else 0] * 5, lag, None
+        ]  # fmt: skip
+        entries = json.loads(rows.to_json(crawl, report))["pools"][0]["addresses"]
+        assert entries[5]["lag"] == lag
+        assert list(csv.DictReader(io.StringIO(rows.to_csv(report))))[5]["lag"] == ("" if lag is None else str(lag))
+        assert f"  {shown}" in table.to_plain("pool.example.org", report[5:6])
+        assert shown in " ".join(on_terminal(report[5:6], 200)).split("  ")

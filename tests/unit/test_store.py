@@ -4,6 +4,7 @@ import ipaddress
 import os
 import sqlite3
 import zlib
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -12,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from poolmgr.errors import StoreError
-from poolmgr.model import Family
+from poolmgr.judge.history import History, judge_next
+from poolmgr.judge.verdict import Policy
+from poolmgr.model import Family, Snapshot
 from poolmgr.report.snapshot import to_json
 from poolmgr.store.database import FILE, MIGRATIONS, Publication, open_store, read_store
-from tests.build import NOW, POOL, mesh, snapshot
+from tests.build import NOW, POOL, mesh, pool, snapshot
 
 KEEP = timedelta(days=90)
 
@@ -34,8 +37,8 @@ def test_a_new_store_has_nothing(tmp_path: Path) -> None:
 
 def test_the_newest_crawl_comes_back_as_it_was(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
-        store.save_crawl(snapshot(mesh(2)), keep=KEEP)
-        store.save_crawl(snapshot(mesh(3)), keep=KEEP)
+        store.save_crawl(snapshot(mesh(2)), History(), keep=KEEP)
+        store.save_crawl(snapshot(mesh(3)), History(), keep=KEEP)
     reader = read_store(tmp_path)
     assert reader is not None
     with reader:
@@ -45,10 +48,10 @@ def test_the_newest_crawl_comes_back_as_it_was(tmp_path: Path) -> None:
 def test_the_newest_crawl_that_saw_a_family_comes_back_too(tmp_path: Path) -> None:
     seeing, blind = snapshot(mesh(2)), replace(snapshot(mesh(3)), blind={Family.IPV6: "no way out"})
     with open_store(tmp_path) as store:
-        store.save_crawl(blind, keep=KEEP)
+        store.save_crawl(blind, History(), keep=KEEP)
         assert store.load_crawl(seeing=Family.IPV6) is None
-        store.save_crawl(seeing, keep=KEEP)
-        store.save_crawl(blind, keep=KEEP)
+        store.save_crawl(seeing, History(), keep=KEEP)
+        store.save_crawl(blind, History(), keep=KEEP)
         assert store.load_crawl(seeing=Family.IPV6) == seeing
         assert store.load_crawl(seeing=Family.IPV4) == store.load_crawl() == blind
 
@@ -65,11 +68,60 @@ def test_a_store_of_the_first_version_is_brought_to_todays(tmp_path: Path) -> No
         assert store.load_crawl(seeing=Family.IPV4) == snapshot(mesh(1))
 
 
+def test_a_crawl_stored_before_there_were_histories_is_the_first_of_one(tmp_path: Path) -> None:
+    database = sqlite3.connect(tmp_path / FILE)
+    database.executescript(f"{MIGRATIONS[0]}; {MIGRATIONS[1]}; PRAGMA user_version = 2;")
+    blob = zlib.compress(to_json(snapshot(mesh(2))).encode())
+    with database:
+        row = (NOW.isoformat(), NOW.isoformat(), "", blob)
+        database.execute("INSERT INTO crawl (started, finished, blind, snapshot) VALUES (?, ?, ?, ?)", row)
+    database.close()
+    with open_store(tmp_path) as store:
+        assert (store.load_crawl(), store.load_history()) == (snapshot(mesh(2)), History())
+
+
+def histories(count: int) -> Iterator[tuple[Snapshot, History]]:
+    """Yield crawls, five minutes apart, each with the history that it is judged by."""
+    history = History()
+    for number in range(count):
+        one = snapshot(mesh(2))
+        later = number * timedelta(minutes=5)
+        crawl = replace(one, started=one.started + later, finished=one.finished + later)
+        yield crawl, history
+        history = judge_next(history, crawl, Policy(), [pool()]).history
+
+
+def test_the_history_that_the_newest_crawl_was_judged_by_comes_back(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        assert store.load_history() == History()
+        for crawl, history in histories(4):
+            store.save_crawl(crawl, history, keep=KEEP)
+            assert (store.load_crawl(), store.load_history()) == (crawl, history)
+
+
+def test_only_the_newest_crawl_keeps_its_history(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        for crawl, history in histories(4):
+            store.save_crawl(crawl, history, keep=KEEP)
+    with closing(sqlite3.connect(tmp_path / FILE)) as database:
+        kept = database.execute("SELECT history IS NOT NULL FROM crawl ORDER BY finished").fetchall()
+    assert kept == [(0,), (0,), (0,), (1,)]
+
+
+def test_a_damaged_history_is_an_error_of_the_store(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        store.save_crawl(snapshot(mesh(1)), History(), keep=KEEP)
+        with closing(sqlite3.connect(tmp_path / FILE)) as database, database:
+            database.execute("UPDATE crawl SET history = ?", (zlib.compress(b"{}"),))
+        with pytest.raises(StoreError, match="cannot read the history"):
+            store.load_history()
+
+
 def test_crawls_are_forgotten_after_their_time(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         for age in (timedelta(days=91), KEEP, timedelta()):
             one = snapshot(mesh(1))
-            store.save_crawl(replace(one, started=one.started - age, finished=one.finished - age), keep=KEEP)
+            store.save_crawl(replace(one, started=one.started - age, finished=one.finished - age), History(), keep=KEEP)
     with closing(sqlite3.connect(tmp_path / FILE)) as database:
         assert database.execute("SELECT count(*) FROM crawl").fetchone() == (2,)
 
@@ -95,11 +147,11 @@ def test_publications_of_a_target_are_bounded(tmp_path: Path) -> None:
 
 def test_a_reader_sees_a_crawl_whole_or_not_at_all(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
-        store.save_crawl(snapshot(mesh(1)), keep=KEEP)
+        store.save_crawl(snapshot(mesh(1)), History(), keep=KEEP)
         reader = read_store(tmp_path)
         assert reader is not None
         with reader:
-            store.save_crawl(snapshot(mesh(4)), keep=KEEP)
+            store.save_crawl(snapshot(mesh(4)), History(), keep=KEEP)
             assert reader.load_crawl() == snapshot(mesh(4))
 
 
@@ -121,7 +173,7 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
 
 def test_a_damaged_crawl_is_an_error_of_the_store(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
-        store.save_crawl(snapshot(mesh(1)), keep=KEEP)
+        store.save_crawl(snapshot(mesh(1)), History(), keep=KEEP)
         database = sqlite3.connect(tmp_path / FILE)
         with database:
             database.execute("UPDATE crawl SET snapshot = x'00'")
@@ -139,10 +191,10 @@ def test_a_folder_that_may_not_be_written_is_named(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_a_clear_error_and_what_was_stored_stays(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
-        store.save_crawl(snapshot(mesh(1)), keep=KEEP)
+        store.save_crawl(snapshot(mesh(1)), History(), keep=KEEP)
         pages = store._database.execute("PRAGMA page_count").fetchone()[0]
         store._database.execute(f"PRAGMA max_page_count = {pages}")
         big = [replace(one, problem=os.urandom(20_000).hex()) for one in mesh(10)]
         with pytest.raises(StoreError, match=r"cannot store a crawl in .*full"):
-            store.save_crawl(snapshot(big), keep=KEEP)
+            store.save_crawl(snapshot(big), History(), keep=KEEP)
         assert store.load_crawl() == snapshot(mesh(1))

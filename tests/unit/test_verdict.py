@@ -28,8 +28,8 @@ POLICY = Policy(max_keys_behind=100, max_keys_ahead=100)
 
 def verdict_on(one: Keyserver, *, policy: Policy = POLICY, of: Pool | None = None, others: int = 5) -> Verdict:
     """Judge `one` among healthy others, and return its first verdict."""
-    judgement = judge(snapshot([one, *mesh(others, first=100)]), policy, [of or pool()])
-    return judgement.verdicts[0]
+    verdicts, _ = judge(snapshot([one, *mesh(others, first=100)]), policy, [of or pool()])
+    return verdicts[0]
 
 
 def only_reason(verdict: Verdict) -> tuple[ReasonCode, str, str, str]:
@@ -49,8 +49,8 @@ def test_every_address_is_judged_by_itself() -> None:
         one.addresses[1].address, None, (probe("2001:db8::1", ask=Ask.STATS, outcome=Outcome.REFUSED),)
     )
     both = replace(one, addresses=(one.addresses[0], broken))
-    judgement = judge(snapshot([both, *mesh(3)]), POLICY, [pool()])
-    assert [verdict.state for verdict in judgement.verdicts[:2]] == [State.ELIGIBLE, State.OUT]
+    verdicts, _ = judge(snapshot([both, *mesh(3)]), POLICY, [pool()])
+    assert [verdict.state for verdict in verdicts[:2]] == [State.ELIGIBLE, State.OUT]
 
 
 def test_a_name_without_address_is_out_for_what_dns_said() -> None:
@@ -161,7 +161,7 @@ def test_two_of_a_cohort_that_disagree_are_both_out_and_two_that_agree_are_both_
     other = keyserver("ks2.example.net", "203.0.113.2", software="Hockeypuck", version="2.3", keys=7_000_000)
     for keys, state in ((6_000_000, State.OUT), (7_000_000, State.ELIGIBLE)):
         one = keyserver("ks.example.net", "203.0.113.1", software="Hockeypuck", version="2.3", keys=keys)
-        verdicts = judge(snapshot([one, other, *mesh(5, first=100)]), POLICY, [pool()]).verdicts
+        verdicts, _ = judge(snapshot([one, other, *mesh(5, first=100)]), POLICY, [pool()])
         assert [verdict.state for verdict in verdicts[:2]] == [state, state]
 
 
@@ -194,8 +194,8 @@ def test_all_reasons_are_given_at_once() -> None:
 def test_there_is_a_verdict_for_every_address_and_pool_in_order() -> None:
     pools = [pool("a.example.org."), pool("b.example.org.")]
     keyservers = [*mesh(3), keyserver("gone.example.net")]
-    judgement = judge(snapshot(keyservers), POLICY, pools)
-    assert [(verdict.pool, verdict.keyserver) for verdict in judgement.verdicts] == [
+    verdicts, _ = judge(snapshot(keyservers), POLICY, pools)
+    assert [(verdict.pool, verdict.keyserver) for verdict in verdicts] == [
         (of.name, one.name) for of in pools for one in keyservers
     ]
 

@@ -1,0 +1,105 @@
+"""The votes on a cohort's key count, so that a minority that lies, and a crowd that one operator runs, do not count."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+from collections import Counter
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+from poolmgr.hosts import IPAddress, IPNetwork
+from poolmgr.judge.pace import Count
+
+_NEARLY = 1e-9
+"""Thirds of a vote add up to a whole one only nearly."""
+
+_BLOCK = {4: 24, 6: 48}
+"""Prefix lengths of what one operator is given at the least."""
+
+_PRIVATE = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.0.2.0/24",
+        "192.168.0.0/16",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "::/3",
+        "2001:db8::/32",
+        "fc00::/7",
+        "fe80::/10",
+    )
+)
+"""Networks that a crawl enters only where the pool's operator has allowed it: whoever is there is known to them."""
+
+
+class Vote(NamedTuple):
+    """What one keyserver `told`. Its `weight` is at most 1, and less where others are in the same address block."""
+
+    told: Count
+    weight: float
+
+
+class Ballot(NamedTuple):
+    """What one keyserver `told` before it is weighed, and at which `addresses`."""
+
+    told: Count
+    addresses: Collection[IPAddress]
+
+
+def weighed(ballots: Iterable[Ballot]) -> tuple[Vote, ...]:
+    """Return the vote of each ballot: all that are in one address block (/24 or /48) have one vote between them.
+
+    What others put into a keyserver's block takes a share of its vote, and adds no more than that share.
+    """
+    blocks = [(ballot, {block for each in ballot.addresses if (block := _block_number(each))}) for ballot in ballots]
+    crowd = Counter(block for _, own in blocks for block in own)
+    return tuple(Vote(ballot.told, 1 / max((crowd[block] for block in own), default=1)) for ballot, own in blocks)
+
+
+@functools.lru_cache(maxsize=16_384)
+def _block_number(address: IPAddress) -> tuple[int, int] | None:
+    """Return the block that `address` is in as numbers, which are faster to count."""
+    block = block_of(address)
+    return None if block is None else (block.version, int(block.network_address))
+
+
+def block_of(address: IPAddress) -> IPNetwork | None:
+    """Return the block that `address` is in, None in a network that is not public."""
+    if any(address.version == network.version and address in network for network in _PRIVATE):
+        return None
+    return ipaddress.ip_network((address, _BLOCK[address.version]), strict=False)
+
+
+def middle(offsets: Iterable[tuple[float, float]]) -> float:
+    """Return the upper median of `offsets`, each with its weight; there is one at least."""
+    ranked = sorted(offsets)
+    # Of two keyservers the one with fewer keys is the one that lags.
+    half, below = sum(weight for _, weight in ranked) / 2, 0.0
+    for offset, weight in ranked:
+        below += weight
+        if below > half + _NEARLY:
+            return offset
+    return ranked[-1][0]
+
+
+def total(votes: Iterable[Vote]) -> int:
+    """Return how many whole votes there are, by weight."""
+    return int(sum(sorted(vote.weight for vote in votes)) + _NEARLY)
+
+
+def second_largest(votes: Collection[Vote]) -> Count:
+    """Return the count that two votes reach; of less than three votes the largest. There is one at least."""
+    ranked = sorted(votes, reverse=True)
+    needed, above = 2 if total(votes) > 2 else 0, 0.0
+    for vote in ranked:
+        above += vote.weight
+        if above >= needed - _NEARLY:
+            return vote.told
+    return ranked[-1].told

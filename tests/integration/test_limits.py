@@ -1,0 +1,86 @@
+"""What holds a run back, and what is published when too few are eligible."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.lab.crawls import Lab
+from tests.lab.site import Site
+
+NAMES = [f"ks{number}.test" for number in range(4)]
+FALLBACK = {"192.0.2.1", "192.0.2.2", "192.0.2.3"}
+
+
+@pytest.fixture
+def site(tmp_path: Path, lab: Lab) -> Site:
+    """Four good keyservers, published."""
+    for name in NAMES:
+        lab.add(name, peers=NAMES)
+    site = lab.site(tmp_path, *NAMES, retries=0, deadline="5s")
+    site.config["policy"] = {"flap_wait": "0s", "min_cohort": 1}
+    assert site.call("run").returncode == 0
+    return site
+
+
+def published(site: Site) -> set[str]:
+    lines = (site.folder / "keys.test.zone").read_text().splitlines()
+    return {line.split()[-1] for line in lines if line.startswith("pool")}
+
+
+def addresses(lab: Lab) -> set[str]:
+    return {str(keyserver.address) for keyserver in lab.mesh.keyservers}
+
+
+def stop(lab: Lab, count: int) -> None:
+    for keyserver in lab.mesh.keyservers[:count]:
+        lab.mesh.stop(keyserver)
+
+
+def test_the_fallback_comes_when_too_few_are_left_and_goes_when_enough_are_back(site: Site, lab: Lab) -> None:
+    site.pool |= {"when_short": "fallback", "fallback": sorted(FALLBACK)}
+    stop(lab, 2)
+    short = site.call("run")
+    assert (short.returncode, short.stderr) == (0, "")
+    assert published(site) == FALLBACK
+    report = json.loads(site.call("report", "--format", "json").stdout)
+    rows = {row["address"]: row for row in report["pools"][0]["addresses"]}
+    assert {address for address, row in rows.items() if row["state"] == "member"} == FALLBACK
+    said = "2 of at least 3 A are eligible, and the pool's fallback is published instead"
+    assert [warning["sentence"] for warning in rows["192.0.2.1"]["warnings"]] == [said]
+    for keyserver in lab.mesh.keyservers[:2]:
+        lab.mesh.start(keyserver)
+    assert [site.call("run").returncode for _round in range(2)] == [0, 0]
+    assert published(site) == addresses(lab)
+
+
+def test_a_crawl_that_saw_few_answer_changes_nothing_until_it_is_forced(site: Site, lab: Lab) -> None:
+    site.pool |= {"min_members": 0, "max_removed": "100%"}
+    stop(lab, 3)
+    held = site.call("run")
+    assert held.returncode == 3
+    said = "in the crawl 1 ipv4 addresses answered, lately it was 4, and at least 50% is asked for (min_seen)"
+    assert f"pool.keys.test A is left as it is: {said}; the 4 published stay" in held.stderr
+    assert published(site) == addresses(lab)
+    assert site.call("run", "--force").returncode == 0
+    assert len(published(site)) == 1
+
+
+def test_an_old_crawl_changes_nothing(site: Site) -> None:
+    assert site.call("crawl", "--output", "crawl.json").returncode == 0
+    site.pool |= {"min_members": 0, "max_records": 3}
+    assert site.call("plan", "--snapshot", "crawl.json").returncode == 0
+    path = site.folder / "crawl.json"
+    document = json.loads(path.read_text())
+    for moment in ("started", "finished"):
+        document[moment] = (datetime.fromisoformat(document[moment]) - timedelta(hours=3)).isoformat()
+    path.write_text(json.dumps(document))
+    held = site.call("plan", "--snapshot", "crawl.json")
+    assert held.returncode == 3
+    said = "the crawl is 3.0 h old, at most 60 min is believed (max_age)"
+    assert f"pool.keys.test A is left as it is: {said}; the 4 published stay" in held.stdout + held.stderr
+    site.config["zone"]["max_age"] = "1d"
+    assert site.call("plan", "--snapshot", "crawl.json").returncode == 0
