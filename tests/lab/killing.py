@@ -228,7 +228,10 @@ def killing_of_nsd(folder: Path) -> Iterator[Killing]:
 def _killing(folder: Path, target: Mapping[str, Any]) -> Iterator[Killing]:
     with Mesh() as mesh, Nameserver() as nameserver:
         add_keyservers(mesh, latency=LATENCY)
-        killing = Killing(mesh_site(folder, mesh, nameserver, [target]), mesh, Path(target["file"]))
+        site = mesh_site(folder, mesh, nameserver, [target])
+        # Every crawl is to change the zone.
+        site.config["policy"] = {"rise": 1, "fall": 1, "flap_wait": "0s"}
+        killing = Killing(site, mesh, Path(target["file"]))
         killing.rehearse()
         yield killing
 
