@@ -120,7 +120,8 @@ class Tasks:
         self._look(0 if any(self._ready) else min(seconds, _LOOK))
         for _ in range(_BATCH):
             queue = next(filter(None, self._ready), None)
-            if queue is None:
+            # After a long turn it is looked first who else can go on.
+            if queue is None or time.monotonic() - self._looked > TURN:
                 break
             _, since, task = heapq.heappop(queue)
             task.lag += self.clock - since
