@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import chain, tee
 from pathlib import Path
@@ -15,7 +14,7 @@ from poolmgr.judge.backtest import Fate, Published, Rules, fates, replay
 from poolmgr.judge.history import History, Judgement, judge_next
 from poolmgr.model import Selection, Snapshot
 from poolmgr.report.snapshot import from_json
-from poolmgr.store.database import Store, open_store, read_store
+from poolmgr.store.database import open_store
 from poolmgr.zone.desired import members_of, pool_records
 from poolmgr.zone.plan import doubts_of, limits_of, make_plan
 
@@ -27,7 +26,7 @@ _BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 
 def export(config: Config, since: timedelta | None) -> Iterator[Snapshot]:
     """Yield the stored crawls, or those that ended less than `since` ago, the oldest first."""
-    with _stored(config) as store:
+    with pipeline.stored(config) as store:
         yield from store.load_crawls_since(_BEFORE_ALL if since is None else pipeline.now() - since)
 
 
@@ -88,7 +87,7 @@ def backtest(
     with what was remembered and published then. Raises StoreError where no crawl is stored.
     """
     compared = {name: rules_of(each) for name, each in {TODAY: config, **others}.items()}
-    with _stored(config) as store:
+    with pipeline.stored(config) as store:
         begin = pipeline.now() - since
         history, crawls = store.replay(begin)
         first = next(crawls, None)
@@ -102,15 +101,6 @@ def backtest(
         }
         begun = max(begin, first.finished)
         return begun, fates(replays, begun)
-
-
-@contextmanager
-def _stored(config: Config) -> Iterator[Store]:
-    store = read_store(config.state)
-    if store is None:
-        raise pipeline.nothing_stored(config)
-    with store:
-        yield store
 
 
 def rules_of(config: Config) -> Rules:

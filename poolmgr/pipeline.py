@@ -124,7 +124,7 @@ def crawl(config: Config, watch: Watch) -> Snapshot:
     Raises LockHeld while another run is at work, and PoolmgrError when it was stopped: then nothing is stored.
     """
     with locked(config.state), open_store(config.state) as store:
-        return _crawl(config, store, watch)[0]
+        return _crawl(config, store, watch).snapshot
 
 
 def save_snapshot(snapshot: Snapshot, path: Path) -> None:
@@ -168,10 +168,7 @@ def report(config: Config, file: Path | None) -> tuple[Snapshot, tuple[Row, ...]
 
 def changes(config: Config, since: datetime) -> tuple[VerdictChange, ...]:
     """Return who came and who went at the stored crawls from `since` on, the oldest first."""
-    store = read_store(config.state)
-    if store is None:
-        raise nothing_stored(config)
-    with store:
+    with stored(config) as store:
         return store.load_changes(since)
 
 
@@ -184,9 +181,7 @@ def explain(config: Config, host: Host) -> Life:
     state, snapshot = _stored(config, None)
     assessment = _assess(config, state, snapshot)
     keyserver = find_keyserver(assessment.judgement.snapshot, host)
-    store = read_store(config.state)
-    assert store is not None, "it was read a moment ago"
-    with store:
+    with stored(config) as store:
         crawls = store.load_crawls(EXPLAINED_CRAWLS)
     judgement, selection = assessment.judgement, assessment.selection
     return life_of(keyserver, judgement, selection, config.policy, config.pools, state.history, crawls)
@@ -196,14 +191,12 @@ def plan(config: Config, file: Path | None) -> tuple[Assessment, tuple[Result, .
     """Return what `run` would do at each target with the crawl in `file`, else the newest stored. Changes nothing."""
     state, snapshot = _stored(config, file)
     assessment = _assess(config, state, snapshot)
-    results = []
-    for target in config.targets:
-        try:
-            prepared = _prepare(config, target, assessment, state.publications, force=False)
-            results.append(Result(label=target.label, plan=prepared.plan, error=prepared.plan.refusal))
-        except PoolmgrError as error:
-            results.append(Result(label=target.label, error=error))
-    return assessment, tuple(results)
+
+    def planned(target: ZoneFile | Primary) -> Result:
+        prepared = _prepare(config, target, assessment, state.publications, force=False)
+        return Result(label=target.label, plan=prepared.plan, error=prepared.plan.refusal)
+
+    return assessment, _of_each_target(config, planned)
 
 
 def run(config: Config, watch: Watch, *, force: bool) -> tuple[Assessment, tuple[Result, ...]]:
@@ -212,19 +205,27 @@ def run(config: Config, watch: Watch, *, force: bool) -> tuple[Assessment, tuple
     One target's failure is in its result and does not stop the others. With `force` no limit holds anything back.
     """
     with locked(config.state), open_store(config.state) as store:
-        snapshot, history = _crawl(config, store, watch)
-        publications = store.load_publications()
-        assessment = _assess(config, _State(snapshot, history, publications), snapshot)
-        results = []
-        for target in config.targets:
-            try:
-                prepared = _prepare(config, target, assessment, publications, force=force)
-                receipt = _publish(config, store, target, prepared)
-                refusal = prepared.plan.refusal
-                results.append(Result(label=target.label, plan=prepared.plan, receipt=receipt, error=refusal))
-            except PoolmgrError as error:
-                results.append(Result(label=target.label, error=error))
-        return assessment, tuple(results)
+        crawled = _crawl(config, store, watch)
+        state = _State(crawled.snapshot, crawled.history, store.load_publications())
+        assessment = _assessed(config, state, crawled.snapshot, crawled.judgement)
+
+        def published(target: ZoneFile | Primary) -> Result:
+            prepared = _prepare(config, target, assessment, state.publications, force=force)
+            receipt = _publish(config, store, target, prepared)
+            return Result(label=target.label, plan=prepared.plan, receipt=receipt, error=prepared.plan.refusal)
+
+        return assessment, _of_each_target(config, published)
+
+
+def _of_each_target(config: Config, attempt: Callable[[ZoneFile | Primary], Result]) -> tuple[Result, ...]:
+    """Return the result of `attempt` at each target; one that fails does not stop the others."""
+    results = []
+    for target in config.targets:
+        try:
+            results.append(attempt(target))
+        except PoolmgrError as error:
+            results.append(Result(label=target.label, error=error))
+    return tuple(results)
 
 
 def _with_membership(config: Config) -> Crawl:
@@ -244,8 +245,17 @@ def _measure(mesh: Crawl, observer: Observer) -> Snapshot:
     )
 
 
-def _crawl(config: Config, store: Store, watch: Watch) -> tuple[Snapshot, History]:
-    """Make one crawl, store it, and return it with the history to judge it by."""
+@dataclass(frozen=True, slots=True)
+class _Crawled:
+    """A crawl that was made and stored, the history that it was judged by, and the judgement."""
+
+    snapshot: Snapshot
+    history: History
+    judgement: Judgement
+
+
+def _crawl(config: Config, store: Store, watch: Watch) -> _Crawled:
+    """Make one crawl, judge it and store it."""
     last = store.load_crawl()
     known = known_keyservers(last, now(), config.forget_after)
     mesh = replace(_with_membership(config), known=known)
@@ -261,10 +271,10 @@ def _crawl(config: Config, store: Store, watch: Watch) -> tuple[Snapshot, Histor
     history = store.load_history()
     if last is not None:
         history = judge_next(history, last, config.policy, config.pools).history
-    verdicts = judge_next(history, snapshot, config.policy, config.pools).verdicts
-    changed = changes_of(store.load_last_changes(), verdicts, snapshot.finished)
+    judgement = judge_next(history, snapshot, config.policy, config.pools)
+    changed = changes_of(store.load_last_changes(), judgement.verdicts, snapshot.finished)
     store.save_crawl(snapshot, history, keep=config.keep, keep_thinned=config.keep_thinned, changes=changed)
-    return snapshot, history
+    return _Crawled(snapshot, history, judgement)
 
 
 def _sighted(store: Store, last: Snapshot | None, family: Family) -> Snapshot | None:
@@ -291,6 +301,16 @@ def _stored(config: Config, file: Path | None) -> tuple[_State, Snapshot]:
     return state, state.snapshot
 
 
+@contextmanager
+def stored(config: Config) -> Iterator[Store]:
+    """Open the store for reading. Raises StoreError where there is none yet."""
+    store = read_store(config.state)
+    if store is None:
+        raise nothing_stored(config)
+    with store:
+        yield store
+
+
 def nothing_stored(config: Config) -> StoreError:
     """Return the error that there is no crawl to work with."""
     return StoreError(f"no crawl is stored in {config.state} yet: run `poolmgr crawl` or `poolmgr run` first")
@@ -313,6 +333,10 @@ def _load_snapshot(path: Path) -> Snapshot:
 
 def _assess(config: Config, state: _State, snapshot: Snapshot) -> Assessment:
     judgement = judge_next(state.history, snapshot, config.policy, config.pools)
+    return _assessed(config, state, snapshot, judgement)
+
+
+def _assessed(config: Config, state: _State, snapshot: Snapshot, judgement: Judgement) -> Assessment:
     last = state.publications[-1] if state.publications else None
     selection = choose(config, judgement, {} if last is None else last.members, None if last is None else last.at)
     doubts = doubts_of(snapshot, now(), config.zone.trust, state.history.answering)
