@@ -137,7 +137,8 @@ class Probe:
     `host` is the name that was asked for: the Host header without its port, and the TLS server name. `detail` says more
     about the outcome, for people. `connect`, `first_byte` and `total` count from the start of the exchange; those not
     reached are None. `server` and `via` are the reply's headers, None where absent; `certificate` is there where TLS
-    was asked for and verified.
+    was asked for and verified. `version` is when the canary key of the reply was last signed by itself, unverified and
+    not in the future, None where that is unknown.
     """
 
     ask: Ask
@@ -153,6 +154,7 @@ class Probe:
     server: str | None = None
     via: str | None = None
     certificate: Certificate | None = None
+    version: datetime | None = None
     attempts: int = 1
 
     @property
@@ -229,6 +231,7 @@ class ReasonCode(enum.StrEnum):
     BEHIND = "behind"
     AHEAD = "ahead"
     STUCK = "stuck"
+    CANARY = "canary"
     COHORT = "cohort"
     SERVICE = "service"
     CERTIFICATE = "certificate"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import dns.name
 
 from poolmgr.hosts import HostName, host_name, parse_host
+from poolmgr.judge.freshness import NO_PACES, Cohort, Paces, Reference, references
 from poolmgr.judge.history import History, Judgement, judge_next
-from poolmgr.judge.verdict import Policy
+from poolmgr.judge.verdict import Policy, instants
 from poolmgr.model import (
     Ask,
     Certificate,
@@ -25,7 +26,9 @@ from poolmgr.model import (
     Probe,
     Service,
     Snapshot,
+    State,
     Stats,
+    Verdict,
 )
 from poolmgr.zone.desired import from_text
 from poolmgr.zone.records import Records
@@ -80,6 +83,7 @@ def probe(
     host: str = "pool.example.org",
     detail: str = "",
     certificate: Certificate | None = None,
+    version: datetime | None = None,
 ) -> Probe:
     """Return a probe of `address` that ended with `outcome`."""
     port = {Service.HKP: 11371, Service.HTTP: 80, Service.HKPS: 443}[service]
@@ -92,6 +96,7 @@ def probe(
         started=NOW,
         total=timedelta(milliseconds=150),
         certificate=certificate,
+        version=version,
     )
 
 
@@ -104,15 +109,22 @@ def keyserver(
     outcomes: dict[Service, Outcome] | None = None,
     stats_outcome: Outcome = Outcome.OK,
     detail: str = "",
+    canary: datetime | None = None,
 ) -> Keyserver:
-    """Return a keyserver whose every address told the same, and answered lookups with `outcomes`."""
+    """Return a keyserver whose every address told the same, and answered lookups with `outcomes`.
+
+    `canary` is the version of the canary key in those answers.
+    """
     outcomes = {Service.HKP: Outcome.OK, Service.HTTP: Outcome.OK} if outcomes is None else outcomes
     stats = Stats(software=software, version=version, keys=keys, hostname=name) if stats_outcome is Outcome.OK else None
     found = []
     for address in addresses:
         probes = [probe(address, ask=Ask.STATS, outcome=stats_outcome, host=name, detail=detail)]
         if stats is not None:
-            probes += [probe(address, service=service, outcome=outcome) for service, outcome in outcomes.items()]
+            probes += [
+                probe(address, service=service, outcome=outcome, version=canary if outcome is Outcome.OK else None)
+                for service, outcome in outcomes.items()
+            ]
         found.append(KeyserverAddress(ipaddress.ip_address(address), stats, tuple(probes)))
     problem = None if addresses else f"{name} does not exist (NXDOMAIN)"
     return Keyserver(name=parse_host(name), depth=0, listed=NOW, addresses=tuple(found), problem=problem)
@@ -155,6 +167,26 @@ def judged(
     for each in earlier:
         history = judge_next(history, each, by, of).history
     return history, judge_next(history, last, by, of)
+
+
+def judge(
+    crawled: Snapshot, policy: Policy, pools: Iterable[Pool], paces: Paces = NO_PACES
+) -> tuple[tuple[Verdict, ...], Mapping[Cohort, Reference]]:
+    """Return what `crawled` by itself says, eligible or out, and what key counts were compared with."""
+    known = references(crawled.keyservers, policy.window, paces)
+    verdicts = tuple(
+        Verdict(
+            pool=each.pool,
+            keyserver=each.keyserver,
+            address=each.address,
+            state=State.OUT if each.reasons else State.ELIGIBLE,
+            reasons=each.reasons,
+            warnings=each.warnings,
+        )
+        for of in pools
+        for each in instants(crawled, policy, of, known, paces, {})
+    )
+    return verdicts, known
 
 
 def mesh(count: int, *, first: int = 1, keys: int = 5_000_000, version: str = "1.1.6") -> list[Keyserver]:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import requests
 
-from poolmgr.crawl.armour import count_index, holds_key
+from poolmgr.crawl.armour import count_index, find_key
 from poolmgr.crawl.place import Target
 from poolmgr.crawl.stats import header_text, parse_stats
 from poolmgr.crawl.transport import ExchangeFailed, PinnedAdapter, Secure, Watch
@@ -37,7 +37,7 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """Look a key up by `fingerprint` (upper-case hex, 40 or 64 digits): the answer must hold that key."""
+    """Look a key up by `fingerprint` (upper-case hex, 40 or 64 digits): the answer must hold that key, and dates it."""
 
     fingerprint: str
 
@@ -55,19 +55,23 @@ Lookup = Canary | Search
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What an answer turned out to be. `stats` is there when it is a good stats page."""
+    """What an answer turned out to be: `stats` where it is a good stats page, `version` that of the canary key."""
 
     outcome: Outcome
     detail: str = ""
     stats: Stats | None = None
+    version: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One row of the table of probes: what is asked, how the body of a 200 is read, and what a 404 means."""
+    """One row of the table of probes: what is asked, how the body of a 200 is read, and what a 404 means.
+
+    `read` is given the body and when it was asked for.
+    """
 
     path: str
-    read: Callable[[bytes], Reading]
+    read: Callable[[bytes, datetime], Reading]
     absent: Outcome
 
 
@@ -119,7 +123,7 @@ def probe(
     except ExchangeFailed as error:
         failure = Reading(error.outcome, str(error))
     total = watch.elapsed
-    reading = question.read(body) if failure is None else failure
+    reading = question.read(body, started) if failure is None else failure
     result = Probe(
         ask=target.ask,
         endpoint=target.endpoint,
@@ -134,6 +138,7 @@ def probe(
         server=server,
         via=via,
         certificate=adapter.certificate,
+        version=reading.version,
     )
     exchanged(result, watch.head)
     return result, reading.stats
@@ -181,22 +186,24 @@ def _failure(response: requests.Response, question: Question) -> Reading | None:
     return None
 
 
-def _read_stats(max_peers: int, body: bytes) -> Reading:
+def _read_stats(max_peers: int, body: bytes, _asked: datetime) -> Reading:
     try:
         return Reading(Outcome.OK, stats=parse_stats(body, max_peers=max_peers))
     except ParseError as error:
         return Reading(Outcome.NOT_KEYSERVER, str(error))
 
 
-def _read_key(fingerprint: str, body: bytes) -> Reading:
+def _read_key(fingerprint: str, body: bytes, asked: datetime) -> Reading:
     try:
-        is_held = holds_key(body, fingerprint)
+        held = find_key(body, fingerprint, asked)
     except ParseError as error:
         return Reading(Outcome.NO_KEY, str(error))
-    return Reading(Outcome.OK) if is_held else Reading(Outcome.WRONG_KEY, f"another key than {fingerprint}")
+    if held is None:
+        return Reading(Outcome.WRONG_KEY, f"another key than {fingerprint}")
+    return Reading(Outcome.OK, version=held.version)
 
 
-def _read_index(body: bytes) -> Reading:
+def _read_index(body: bytes, _asked: datetime) -> Reading:
     try:
         count = count_index(body)
     except ParseError as error:

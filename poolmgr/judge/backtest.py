@@ -24,6 +24,7 @@ FAILING = frozenset(
         ReasonCode.NO_COUNT,
         ReasonCode.BEHIND,
         ReasonCode.STUCK,
+        ReasonCode.CANARY,
     }
 )
 """Reasons by which a client meets an address that is down, or that lacks keys."""

@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
+from poolmgr.judge.canary import Canary
 from poolmgr.judge.freshness import LEAST_COUNT, Reference, reference_for, version_of
-from poolmgr.judge.lateness import checks
+from poolmgr.judge.lateness import Check, checks
 from poolmgr.judge.steadiness import Look, Standing, Steadiness, duration, obstacles, wait_of
 from poolmgr.judge.verdict import (
     RULES,
     Case,
     accepted,
+    canary_of,
     compared_with,
     days_text,
     ending_certificates,
@@ -138,24 +140,32 @@ def _page(case: Case) -> Iterator[_Measure]:
 
 def _counts(case: Case) -> Iterator[_Measure]:
     stats = case.address.stats
-    if stats is None or stats.keys is None:
+    if stats is None:
+        return
+    canary = canary_of(case)
+    if canary is not None:
+        yield _of_check(canary.check())
+    if stats.keys is None:
         return
     limit, margin = f"at least {LEAST_COUNT}", Margin(stats.keys - LEAST_COUNT, "keys")
     yield _Measure(ReasonCode.NO_COUNT, str(stats.keys), limit, f"it counts {stats.keys} keys", margin)
     reference = reference_for(stats, case.references, case.policy.window)
     if reference is not None:
-        yield from _compared(reference, case)
+        yield from _compared(reference, case, canary)
 
 
-def _compared(reference: Reference, case: Case) -> Iterator[_Measure]:
+def _compared(reference: Reference, case: Case, canary: Canary | None) -> Iterator[_Measure]:
     policy, votes = case.policy, reference.votes
     sentence = f"{votes} keyservers of {reference.cohort} agree on a count, at least {policy.min_cohort} must"
     margin = Margin(votes - policy.min_cohort, "keyservers")
     yield _Measure(ReasonCode.COHORT, str(votes), str(policy.min_cohort), sentence, margin)
-    compared = compared_with(reference, case)
-    for check in () if compared is None else checks(compared, policy.window):
-        margin = Margin(check.room, check.unit)
-        yield _Measure(check.code, *check.words(), margin)
+    compared = compared_with(reference, case, canary)
+    if compared is not None:
+        yield from map(_of_check, checks(compared, policy.window))
+
+
+def _of_check(check: Check) -> _Measure:
+    return _Measure(check.code, *check.words(), Margin(check.room, check.unit))
 
 
 def _services(case: Case) -> Iterator[_Measure]:

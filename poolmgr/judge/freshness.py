@@ -53,6 +53,10 @@ class Window:
     max_lead: timedelta = timedelta(hours=72)
     tolerance: int = 50
 
+    def lag_of(self, *, is_up: bool) -> timedelta:
+        """Return how late who is up may be, or else who comes in."""
+        return self.max_lag if is_up else min(self.enter_lag, self.max_lag)
+
     def is_known(self, pace: Pace) -> bool:
         """Return whether `pace` goes back far enough to judge by time."""
         return pace.span >= max(self.max_lag, LEAST_SPAN)

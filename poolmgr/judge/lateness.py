@@ -41,17 +41,27 @@ class Compared:
     """A `count`, the `reference` that judges it, and what the limits depend on.
 
     `still` is the count that the address had before and when that was first met, None where it had none. `is_up` says
-    that it is no newcomer: entering needs less lag than staying.
+    that it is no newcomer: entering needs less lag than staying. `is_fresh` says that the canary key shows that it is
+    not late.
     """
 
     count: Count
     reference: Reference
     still: Count | None
     is_up: bool
+    is_fresh: bool = False
 
 
 def checks(compared: Compared, window: Window) -> Iterator[Check]:
-    """Yield what each limit on a count says: in hours where the frontier is known for long enough, else in keys."""
+    """Yield what each limit on a count says: in hours where the frontier is known for long enough, else in keys.
+
+    Of one that is fresh only how far it is ahead counts: that it has the newest says nothing of what else it has.
+    """
+    found = _checks(compared, window)
+    return (check for check in found if check.code is ReasonCode.AHEAD) if compared.is_fresh else found
+
+
+def _checks(compared: Compared, window: Window) -> Iterator[Check]:
     lag = compared.reference.lag(compared.count, window)
     if lag is None or lag.time is None:
         yield from _in_keys(compared, window)
@@ -91,7 +101,7 @@ def _more(compared: Compared, lead: int, window: Window) -> Words:
 
 
 def _in_hours(compared: Compared, lag: Lag, time: timedelta, window: Window) -> Iterator[Check]:
-    limit = window.max_lag if compared.is_up else min(window.enter_lag, window.max_lag)
+    limit = window.lag_of(is_up=compared.is_up)
     is_passed = time <= limit or lag.keys <= window.tolerance
     words = partial(_later, compared, lag, time, limit, window)
     yield Check(ReasonCode.BEHIND, is_passed, (limit - time).total_seconds(), "seconds", words)

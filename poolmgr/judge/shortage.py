@@ -13,6 +13,7 @@ MILDNESS = (
     ReasonCode.PROBATION,
     ReasonCode.FLAPPING,
     ReasonCode.BEHIND,
+    ReasonCode.CANARY,
     ReasonCode.STUCK,
     ReasonCode.COHORT,
     ReasonCode.AHEAD,

@@ -26,6 +26,7 @@ FAST = frozenset(
         ReasonCode.BEHIND,
         ReasonCode.AHEAD,
         ReasonCode.STUCK,
+        ReasonCode.CANARY,
     }
 )
 """Reasons that one look establishes: facts or the operator's word, not how a probe happened to end. Counts are facts,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -10,9 +10,9 @@ from typing import NamedTuple
 import dns.name
 
 from poolmgr.hosts import Host, HostName, IPAddress, host_text
+from poolmgr.judge.canary import Canary, given_version, newest_version
 from poolmgr.judge.freshness import (
     LEAST_COUNT,
-    NO_PACES,
     Cohort,
     Paces,
     Reference,
@@ -20,7 +20,6 @@ from poolmgr.judge.freshness import (
     cohort_of,
     count_of,
     reference_for,
-    references,
     version_of,
 )
 from poolmgr.judge.lateness import Compared, checks
@@ -39,8 +38,6 @@ from poolmgr.model import (
     ReasonCode,
     Service,
     Snapshot,
-    State,
-    Verdict,
     Vhost,
 )
 from poolmgr.version import Version
@@ -99,6 +96,7 @@ class Case(NamedTuple):
     """One address before one pool, measured by a crawl that ended at `finished`.
 
     `still` is its count as last met before, `is_up` whether it is up in the pool: it stays with less than it enters.
+    `newest` is the version of the canary key that the mesh has, None where unknown.
     """
 
     pool: Pool
@@ -109,6 +107,7 @@ class Case(NamedTuple):
     finished: datetime
     still: Count | None = None
     is_up: bool = False
+    newest: datetime | None = None
 
 
 class Instant(NamedTuple):
@@ -125,30 +124,6 @@ class Instant(NamedTuple):
     before: Standing | None = None
 
 
-def judge(
-    snapshot: Snapshot, policy: Policy, pools: Iterable[Pool], paces: Paces = NO_PACES
-) -> tuple[tuple[Verdict, ...], Mapping[Cohort, Reference]]:
-    """Return what one crawl by itself says: a verdict for every address of every keyserver and every pool.
-
-    An address is eligible, or out with all its reasons. A keyserver without an address gets one verdict per pool. The
-    references are those that key counts were compared with. `paces` is what earlier crawls told of key counts.
-    """
-    known = references(snapshot.keyservers, policy.window, paces)
-    verdicts = tuple(
-        Verdict(
-            pool=each.pool,
-            keyserver=each.keyserver,
-            address=each.address,
-            state=State.OUT if each.reasons else State.ELIGIBLE,
-            reasons=each.reasons,
-            warnings=each.warnings,
-        )
-        for pool in pools
-        for each in instants(snapshot, policy, pool, known, paces, {})
-    )
-    return verdicts, known
-
-
 def instants(
     snapshot: Snapshot,
     policy: Policy,
@@ -157,7 +132,12 @@ def instants(
     paces: Paces,
     standings: Mapping[IPAddress, Standing],
 ) -> Iterator[Instant]:
-    """Yield what `judge` says for one pool, given the references and where each address stands with the pool so far."""
+    """Yield what one crawl by itself says of every address of every keyserver for one pool, with all its reasons.
+
+    A keyserver without an address gets one too. `known` is what key counts are compared with, `paces` what earlier
+    crawls told of them, and `standings` has where each address stands with the pool so far.
+    """
+    newest = newest_version(snapshot.keyservers, snapshot.finished, policy.min_cohort)
     for keyserver in snapshot.keyservers:
         if not keyserver.addresses:
             yield _without_address(pool, keyserver)
@@ -172,6 +152,7 @@ def instants(
                 snapshot.finished,
                 still=paces.counts.get(address.address),
                 is_up=standing is not None and standing.is_up,
+                newest=newest,
             )
             reasons = tuple([reason for rule in RULES for reason in rule(case)])
             warnings = tuple(ending_certificates(case))
@@ -260,6 +241,10 @@ def _freshness(case: Case) -> Iterator[Reason]:
     stats, policy = case.address.stats, case.policy
     if stats is None:
         return
+    canary = canary_of(case)
+    if canary is not None and canary.is_late:
+        check = canary.check()
+        yield Reason(check.code, *check.words(), excess=-check.room)
     if stats.keys is None or stats.keys < LEAST_COUNT:
         told = "unknown" if stats.keys is None else str(stats.keys)
         yield Reason(ReasonCode.NO_COUNT, told, f"at least {LEAST_COUNT}", f"its key count is {told}")
@@ -269,6 +254,8 @@ def _freshness(case: Case) -> Iterator[Reason]:
         return  # the version rule says so
     reference = reference_for(stats, case.references, policy.window)
     if reference is None:
+        if canary is not None and canary.is_fresh:
+            return
         votes = case.references[cohort].votes
         sentence = (
             f"its {stats.keys} keys cannot be judged: {votes} of at least {policy.min_cohort} keyservers of {cohort} "
@@ -276,17 +263,26 @@ def _freshness(case: Case) -> Iterator[Reason]:
         )
         yield Reason(ReasonCode.COHORT, str(votes), str(policy.min_cohort), sentence)
         return
-    compared = compared_with(reference, case)
+    compared = compared_with(reference, case, canary)
     if compared is not None:
         for check in checks(compared, policy.window):
             if not check.is_passed:
                 yield Reason(check.code, *check.words(), excess=-check.room)
 
 
-def compared_with(reference: Reference, case: Case) -> Compared | None:
+def canary_of(case: Case) -> Canary | None:
+    """Return the version of the canary key that the case's address gave with what judges it, None where unknown."""
+    given = None if case.newest is None else given_version(case.address, case.finished)
+    if given is None or case.newest is None:
+        return None
+    return Canary(given, case.newest, case.finished, case.policy.window.lag_of(is_up=case.is_up), case.is_up)
+
+
+def compared_with(reference: Reference, case: Case, canary: Canary | None) -> Compared | None:
     """Return the count of the case's address with what judges it, None where it has no count."""
     count = count_of(case.address)
-    return None if count is None else Compared(count, reference, case.still, case.is_up)
+    is_fresh = canary is not None and canary.is_fresh
+    return None if count is None else Compared(count, reference, case.still, case.is_up, is_fresh)
 
 
 def accepted(case: Case) -> tuple[str, ...]:

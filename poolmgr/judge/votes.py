@@ -1,4 +1,4 @@
-"""The votes on a cohort's key count, so that a minority that lies, and a crowd that one operator runs, do not count."""
+"""The votes on a cohort's key count and on the canary key, so that liars in the minority and crowds do not count."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 import ipaddress
 from collections import Counter
 from collections.abc import Collection, Iterable
+from datetime import datetime
 from typing import NamedTuple
 
 from poolmgr.hosts import IPAddress, IPNetwork
@@ -54,13 +55,23 @@ class Ballot(NamedTuple):
 
 
 def weighed(ballots: Iterable[Ballot]) -> tuple[Vote, ...]:
-    """Return the vote of each ballot: all that are in one address block (/24 or /48) have one vote between them.
+    """Return the vote of each ballot, with its weight."""
+    ballots = tuple(ballots)
+    return tuple(
+        Vote(ballot.told, weight)
+        for ballot, weight in zip(ballots, weights(ballot.addresses for ballot in ballots), strict=True)
+    )
 
-    What others put into a keyserver's block takes a share of its vote, and adds no more than that share.
+
+def weights(voters: Iterable[Iterable[IPAddress]]) -> tuple[float, ...]:
+    """Return what the vote of each keyserver weighs, given the addresses where it told what it did.
+
+    All that are in one address block (/24 or /48) have one vote between them. What others put into a keyserver's block
+    takes a share of its vote, and adds no more than that share.
     """
-    blocks = [(ballot, {block for each in ballot.addresses if (block := _block_number(each))}) for ballot in ballots]
-    crowd = Counter(block for _, own in blocks for block in own)
-    return tuple(Vote(ballot.told, 1 / max((crowd[block] for block in own), default=1)) for ballot, own in blocks)
+    blocks = [{block for each in addresses if (block := _block_number(each))} for addresses in voters]
+    crowd = Counter(block for own in blocks for block in own)
+    return tuple(1 / max((crowd[block] for block in own), default=1) for own in blocks)
 
 
 @functools.lru_cache(maxsize=16_384)
@@ -87,6 +98,20 @@ def middle(offsets: Iterable[tuple[float, float]]) -> float:
         if below > half + _NEARLY:
             return offset
     return ranked[-1][0]
+
+
+def reached(times: Iterable[tuple[datetime, float]], least: int) -> datetime | None:
+    """Return the latest of `times`, each with its weight, that most have reached: more than half, and at least `least`.
+
+    None where there are not as many.
+    """
+    ranked = sorted(times, reverse=True)
+    half, so_far = sum(weight for _, weight in ranked) / 2, 0.0
+    for time, weight in ranked:
+        so_far += weight
+        if so_far > half + _NEARLY and so_far >= least - _NEARLY:
+            return time
+    return None
 
 
 def total(votes: Iterable[Vote]) -> int:

@@ -100,6 +100,8 @@ def _reply(probe: Probe) -> Iterator[str]:
             yield f"{label} {value}"
     if probe.certificate is not None:
         yield f"certificate by {probe.certificate.issuer} until {_time(probe.certificate.not_after)}"
+    if probe.version is not None:
+        yield f"key of {_time(probe.version)}"
 
 
 def _said(stats: Stats) -> Iterator[str]:

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from poolmgr.errors import PoolmgrError
 from poolmgr.hosts import Host, IPAddress, host_text
+from poolmgr.judge.canary import newest_version
 from poolmgr.judge.findings import Finding, findings, steady_findings
 from poolmgr.judge.freshness import Cohort, Reference, reference_for, references
 from poolmgr.judge.history import History, Judgement, ServiceKey
@@ -123,6 +124,8 @@ def life_of(
     for verdict in selection.verdicts:
         if verdict.keyserver == keyserver.name:
             verdicts[verdict.address].append(verdict)
+    crawl = judgement.snapshot
+    newest = newest_version(crawl.keyservers, crawl.finished, policy.min_cohort)
     measured = {address.address: address for address in keyserver.addresses}
     by_name = {pool.name: pool for pool in pools}
     compared = [(crawl, references(crawl.keyservers, policy.window)) for crawl in crawls]
@@ -136,9 +139,10 @@ def life_of(
                 keyserver,
                 found,
                 judgement.references,
-                judgement.snapshot.finished,
+                crawl.finished,
                 still=before.paces.counts.get(found.address),
                 is_up=_is_up(before.standings.get((verdict.pool, found.address))),
+                newest=newest,
             )
             for verdict in group
             if found is not None
@@ -158,7 +162,7 @@ def life_of(
             )
         )
     return Life(
-        crawl=judgement.snapshot,
+        crawl=crawl,
         keyserver=keyserver,
         looked_at=tuple(crawl.finished for crawl in crawls),
         addresses=tuple(lives),

@@ -54,6 +54,7 @@ _BY_LIMIT: Mapping[ReasonCode, str] = {
     ReasonCode.VERSION: "run version {limit} or a newer one",
     ReasonCode.NO_COUNT: "tell its key count",
     ReasonCode.STUCK: "have its key count move",
+    ReasonCode.CANARY: "give the canary key as it was signed on {limit} or later",
     ReasonCode.COHORT: "{limit} keyservers of its version that agree on a count",
     ReasonCode.SERVICE: "answer lookups: {limit}",
     ReasonCode.JOINING: "{limit} good crawls in a row",

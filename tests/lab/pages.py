@@ -11,8 +11,8 @@ from pathlib import Path
 
 _KEYS = Path(__file__).resolve().parent.parent / "data" / "keys"
 
-CANARY = "09BE3731F70943A8DD8119371455854896B25036"
-"""The fingerprint of the key that lab keyservers hold."""
+CANARY = "0297C0F70AC3EBBFEC01E0B399B4FAE8C2D2B8D0"
+"""The fingerprint of the key that lab keyservers hold: signed so long ago that who has it need not be fresh."""
 
 COUNTED = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
 """When lab keyservers counted their keys: lately, since an old count is not believed."""

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import http.client
 import os
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlencode
 
 from tests.lab.process import PATIENCE, Daemon, LabError, Running, find_program, unused_address, wait_until
 
 HKP_PORT = 11371
 RECON_PORT = 11370
+
+_LONG_AGO = datetime(2025, 11, 1, tzinfo=UTC)
 
 _CONF = """
 hostname: {hostname}
@@ -32,14 +38,48 @@ initial_stat:
 
 
 def make_keys(count: int) -> tuple[bytes, ...]:
-    """Return `count` new OpenPGP keys, each as gpg exports it, made in a folder that is gone afterwards."""
+    """Return `count` new OpenPGP keys, each as gpg exports it, made in a folder that is gone afterwards.
+
+    They were signed so long ago that who has one need not be fresh.
+    """
+    with _gpg() as gpg:
+        users = [f"user{number}@example.test" for number in range(count)]
+        for user in users:
+            gpg(_LONG_AGO, "--quick-gen-key", f"Test User <{user}>", "ed25519", "default", "never")
+        return tuple(gpg(_LONG_AGO, "--export", f"<{user}>") for user in users)
+
+
+def make_versions(*signed: datetime) -> tuple[bytes, ...]:
+    """Return a new OpenPGP key as gpg exports it after it was made, and after it was signed anew, at these times.
+
+    It is user0's, as the first one of `make_keys`.
+    """
+    with _gpg() as gpg:
+        versions: list[bytes] = []
+        for at in signed:
+            if versions:
+                gpg(at, "--quick-set-expire", _listed(gpg(at, "--list-keys", "--with-colons")), "0")
+            else:
+                gpg(at, "--quick-gen-key", "Test User <user0@example.test>", "ed25519", "default", "never")
+            versions.append(gpg(at, "--export"))
+        return tuple(versions)
+
+
+def _listed(listing: bytes) -> str:
+    """Return the fingerprint of the first key in gpg's `listing`."""
+    return next(line.split(":")[9] for line in listing.decode().splitlines() if line.startswith("fpr:"))
+
+
+@contextlib.contextmanager
+def _gpg() -> Iterator[Callable[..., bytes]]:
+    """Yield a call of gpg with a clock and words, in a folder that is gone afterwards."""
     # The agent's socket path may have 107 octets: a folder right under /tmp keeps it short.
     with tempfile.TemporaryDirectory(prefix="gpg-", dir="/tmp") as home:
         environ = {**os.environ, "GNUPGHOME": home}
 
-        def gpg(*words: str) -> bytes:
+        def gpg(at: datetime, *words: str) -> bytes:
             return subprocess.run(
-                ["gpg", "--batch", "--quiet", *words],
+                ["gpg", "--batch", "--quiet", "--faked-system-time", f"{at:%Y%m%dT%H%M%S}", "--passphrase", "", *words],
                 env=environ,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -48,12 +88,20 @@ def make_keys(count: int) -> tuple[bytes, ...]:
             ).stdout
 
         try:
-            users = [f"user{number}@example.test" for number in range(count)]
-            for user in users:
-                gpg("--passphrase", "", "--quick-gen-key", f"Test User <{user}>", "ed25519", "default", "never")
-            return tuple(gpg("--export", f"<{user}>") for user in users)
+            yield gpg
         finally:
             subprocess.run(["gpgconf", "--kill", "all"], env=environ, timeout=PATIENCE, check=True)
+
+
+def _armoured(key: bytes) -> str:
+    """Return `key` in armour with its checksum, which sks asks for (RFC 4880 section 6.1)."""
+    checksum = 0xB704CE
+    for octet in key:
+        checksum ^= octet << 16
+        for _ in range(8):
+            checksum = checksum << 1 ^ (0x1864CFB if checksum & 0x800000 else 0)
+    text = base64.encodebytes(key).decode() + "=" + base64.b64encode(checksum.to_bytes(3, "big")).decode()
+    return f"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n{text}\n-----END PGP PUBLIC KEY BLOCK-----\n"
 
 
 def unused_sks_address() -> str:
@@ -133,9 +181,18 @@ class Sks(Running):
 
     def get(self, path: str) -> tuple[int, bytes]:
         """Return status and body of what the keyserver answers at `path`."""
+        return self._ask("GET", path)
+
+    def add(self, key: bytes) -> None:
+        """Upload `key`, as somebody's gpg does."""
+        status, body = self._ask("POST", "/pks/add", urlencode({"keytext": _armoured(key)}))
+        if status != http.client.OK:
+            raise LabError(f"sks refused a key: {status} {body!r}")
+
+    def _ask(self, method: str, path: str, form: str | None = None) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection(self.address, self.port, timeout=5)
         try:
-            connection.request("GET", path)
+            connection.request(method, path, form)
             reply = connection.getresponse()
             return reply.status, reply.read()
         finally:

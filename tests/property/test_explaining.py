@@ -13,7 +13,7 @@ from poolmgr.judge.freshness import references
 from poolmgr.judge.history import History, judge_next
 from poolmgr.judge.verdict import RULES, Case, Policy
 from poolmgr.model import Keyserver, Outcome, Service, State
-from tests.build import crawls, keyserver, mesh, pool, snapshot
+from tests.build import NOW, crawls, keyserver, mesh, pool, snapshot
 
 POOLS = (pool(services=frozenset({Service.HKP, Service.HTTP})), pool("other.example.org.", host=pool().name))
 POLICY = Policy(max_keys_behind=100, max_keys_ahead=100)
@@ -33,16 +33,17 @@ def keyservers(draw: st.DrawFn, number: int = 9) -> Keyserver:
         version=draw(st.sampled_from([None, "1.1.5", "1.1.6", "2.3", "~"])),
         outcomes={service: draw(outcomes) for service in (Service.HKP, Service.HTTP)},
         stats_outcome=draw(outcomes),
+        canary=draw(st.sampled_from([None, *(NOW - timedelta(hours=hours) for hours in (-1, 1, 99, 199))])),
     )
 
 
-@given(keyservers())
-def test_the_failed_findings_are_the_reasons_and_margins_agree(one: Keyserver) -> None:
+@given(keyservers(), st.sampled_from([1, 99]))
+def test_the_failed_findings_are_the_reasons_and_margins_agree(one: Keyserver, age: int) -> None:
     crawled = snapshot([one, *mesh(4)])
     known = references(crawled.keyservers, POLICY.window)
     for of in POOLS:
         for address in one.addresses:
-            case = Case(of, POLICY, one, address, known, crawled.finished)
+            case = Case(of, POLICY, one, address, known, crawled.finished, newest=NOW - timedelta(hours=age))
             found = findings(case)
             reasons = [reason for rule in RULES for reason in rule(case)]
             assert [(each.code, each.sentence) for each in found if not each.is_passed] == [

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from poolmgr.errors import ZoneError
 from poolmgr.judge.freshness import Cohort, Window, references
-from poolmgr.judge.verdict import Policy, judge
+from poolmgr.judge.verdict import Policy
 from poolmgr.model import Keyserver, Outcome, Service, State
 from poolmgr.zone.serial import Scheme, is_newer, next_serial
-from tests.build import keyserver, pool, snapshot
+from tests.build import judge, keyserver, pool, snapshot
 
 POLICY = Policy(max_keys_behind=1000, max_keys_ahead=1000)
 COUNTS = st.one_of(st.none(), st.integers(0, 3), st.integers(4_998_000, 5_002_000), st.integers(0, 2**63 - 1))

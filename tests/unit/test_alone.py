@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from poolmgr.judge.alone import among, is_serving
-from poolmgr.judge.verdict import Policy, judge
+from poolmgr.judge.verdict import Policy
 from poolmgr.model import Outcome, ReasonCode, Service, Snapshot, Verdict
-from tests.build import keyserver, mesh, pool, snapshot
+from tests.build import judge, keyserver, mesh, pool, snapshot
 
 
 def verdict_of(probed: Snapshot, stored: Snapshot | None) -> Verdict:

@@ -122,6 +122,13 @@ def test_a_replay_judges_each_crawl_by_those_before_it(fall: int, left_at: int |
     assert [one.at for one in made] == [each.finished for each in crawls]
 
 
+def test_who_gives_an_old_canary_key_is_failing() -> None:
+    others = [keyserver(f"ks{n}.example.net", f"198.51.100.{n}", canary=NOW - timedelta(hours=50)) for n in range(1, 4)]
+    late = keyserver("ks4.example.net", "198.51.100.4", canary=NOW - timedelta(hours=60))
+    (made,) = replay(History(), [snapshot([*others, late])], Rules(Policy(), (pool(),), eligible), None)
+    assert made.failing[POOL] == {ipaddress.ip_address("198.51.100.4")}
+
+
 def test_a_replay_goes_on_from_a_history_and_from_what_is_published() -> None:
     crawls = [crawl(number) for number in range(3)]
     history = judge_next(History(), crawls[0], Policy(), [pool()]).history

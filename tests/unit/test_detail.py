@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
-from poolmgr.judge.verdict import Policy, judge
+from poolmgr.judge.verdict import Policy
 from poolmgr.model import Keyserver, Outcome
 from poolmgr.report import detail
 from poolmgr.report.snapshot import from_json
-from tests.build import keyserver, pool, probe, snapshot
+from tests.build import NOW, judge, keyserver, pool, probe, snapshot
 
 HOSTILE = "\x1b[31m\u202ex\n"
 
@@ -23,6 +24,11 @@ def test_every_address_and_probe_is_shown_with_its_timing_and_outcome() -> None:
     assert lines.count("    lookup on http port 80 as pool.example.org: ok; total 150 ms") == 2
     assert lines.count("    says of itself: SKS 1.1.6, 5000000 keys, hostname a.example.net, 0 peers") == 2
     assert lines[-2:] == ["  pool.example.org 192.0.2.1: eligible", "  pool.example.org 2001:db8::1: eligible"]
+
+
+def test_the_version_of_the_canary_key_is_shown() -> None:
+    lines = text_of(keyserver("a.example.net", "192.0.2.1", canary=NOW - timedelta(hours=2)))
+    assert "    lookup on hkp port 11371 as pool.example.org: ok; total 150 ms, key of 2026-11-23T10:00:00Z" in lines
 
 
 def test_a_name_without_address_is_shown_with_its_problem_and_verdict() -> None:

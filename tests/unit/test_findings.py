@@ -8,9 +8,9 @@ import pytest
 from poolmgr.judge.findings import Finding, Margin, findings, steady_findings
 from poolmgr.judge.freshness import references
 from poolmgr.judge.steadiness import Look, Standing, Steadiness
-from poolmgr.judge.verdict import Case, Policy, judge
+from poolmgr.judge.verdict import Case, Policy
 from poolmgr.model import Certificate, Keyserver, Outcome, Pool, ReasonCode, Service, Vhost
-from tests.build import NOW, keyserver, mesh, overrides, pool, probe, snapshot
+from tests.build import NOW, judge, keyserver, mesh, overrides, pool, probe, snapshot
 
 POLICY = Policy(max_keys_behind=100, max_keys_ahead=100)
 

@@ -72,6 +72,17 @@ def test_some_keys_are_allowed_whatever_time_they_are(sign: int, keys: int, *, i
     assert bool(failed(found)) is not is_in
 
 
+def test_of_one_that_is_fresh_only_its_lead_is_looked_at() -> None:
+    still = Count(5, NOW - hours(40))
+    for reference in (frontier(), Reference(SKS, 1_000_000, 5)):
+        for keys in (5, 10**9):
+            compared = Compared(Count(keys, NOW), reference, still, is_up=True)
+            found = list(checks(replace(compared, is_fresh=True), WINDOW))
+            assert [check.code for check in found] == [ReasonCode.AHEAD]
+            assert [check.is_passed for check in found] == [keys == 5]
+            assert ReasonCode.BEHIND in [check.code for check in checks(compared, WINDOW)]
+
+
 def test_who_stays_needs_no_less_lag_than_who_comes_in() -> None:
     strict = replace(WINDOW, max_lag=hours(12))
     for is_up in (True, False):

@@ -5,13 +5,13 @@ import pytest
 from poolmgr.crawl.probe import Canary, Lookup, Search, host_header, questions
 from poolmgr.hosts import parse_host
 from poolmgr.model import Ask, Outcome
-from tests.build import named
+from tests.build import NOW, named
 from tests.lab.pages import CANARY, DEFAULT_PAGE, OTHER, Facts, armoured, index, sks
 
 
 def read(ask: Ask, lookup: Lookup, body: str) -> tuple[Outcome, str]:
     """Return the outcome and detail of a 200 with `body`."""
-    reading = questions(lookup, max_peers=10)[ask].read(body.encode())
+    reading = questions(lookup, max_peers=10)[ask].read(body.encode(), NOW)
     return reading.outcome, reading.detail
 
 
@@ -50,7 +50,7 @@ def test_a_search_is_quoted_into_the_path() -> None:
 
 def test_a_stats_page_is_good_and_read_up_to_max_peers() -> None:
     facts = Facts(hostname="a.test", version="1.1.6", keys=7, peers=[f"k{number}.test" for number in range(20)])
-    reading = questions(Canary(CANARY), max_peers=10)[Ask.STATS].read(sks(facts).encode())
+    reading = questions(Canary(CANARY), max_peers=10)[Ask.STATS].read(sks(facts).encode(), NOW)
     assert reading.outcome is Outcome.OK
     assert reading.stats is not None
     assert (reading.stats.keys, len(reading.stats.peers), reading.stats.rejected_peers) == (7, 10, 10)

@@ -12,12 +12,12 @@ from rich.console import Console
 from poolmgr.judge.freshness import Cohort, Paces
 from poolmgr.judge.pace import Count, Pace
 from poolmgr.judge.selection import select
-from poolmgr.judge.verdict import Policy, judge
+from poolmgr.judge.verdict import Policy
 from poolmgr.model import Certificate, Keyserver, Outcome, Service, State
 from poolmgr.report import rows, table
 from poolmgr.report.escape import csv_cell, printable
 from poolmgr.report.rows import Row
-from tests.build import NOW, crawls, judged, keyserver, mesh, pool, probe, snapshot
+from tests.build import NOW, crawls, judge, judged, keyserver, mesh, pool, probe, snapshot
 
 HOSTILE = "\x1b[31m\u202eks\n<script>\t[bold]x[/bold]"
 

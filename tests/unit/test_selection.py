@@ -363,6 +363,14 @@ def test_no_other_reason_is_ever_overlooked(code: ReasonCode) -> None:
     assert members(chosen_of([refused], short(10, when_short=WhenShort.RELAX))) == ()
 
 
+def test_who_gives_an_old_canary_key_comes_after_who_is_behind_and_before_who_is_stuck() -> None:
+    codes = (ReasonCode.STUCK, ReasonCode.CANARY, ReasonCode.BEHIND)
+    out = [verdict(f"40.{number}.0.1", against(code)) for number, code in enumerate(codes, 1)]
+    for count, expected in ((1, {3}), (2, {2, 3}), (3, {1, 2, 3})):
+        of = pool(min_members={Family.IPV4: count}, max_records=16, when_short=WhenShort.RELAX)
+        assert {int(one) >> 16 & 255 for one in members(chosen_of(out, of))} == expected
+
+
 def test_who_is_behind_by_the_least_comes_first() -> None:
     behind = [verdict(f"40.{number}.0.1", against(ReasonCode.BEHIND, number * 7 % 17)) for number in range(1, 17)]
     for count in range(1, 17):

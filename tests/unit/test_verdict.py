@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from poolmgr.judge.verdict import Policy, judge
+from poolmgr.judge.verdict import Policy
 from poolmgr.model import (
     Ask,
     Certificate,
@@ -21,7 +21,7 @@ from poolmgr.model import (
     Vhost,
 )
 from poolmgr.version import Version
-from tests.build import NOW, keyserver, mesh, overrides, pool, probe, snapshot
+from tests.build import NOW, judge, keyserver, mesh, overrides, pool, probe, snapshot
 
 POLICY = Policy(max_keys_behind=100, max_keys_ahead=100)
 

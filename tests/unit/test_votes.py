@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import ipaddress
+from datetime import timedelta
 
 import pytest
 
 from poolmgr.judge.pace import Count
-from poolmgr.judge.votes import Ballot, Vote, block_of, middle, second_largest, total, weighed
+from poolmgr.judge.votes import Ballot, Vote, block_of, middle, reached, second_largest, total, weighed, weights
 from tests.build import NOW
 
 
@@ -84,3 +85,36 @@ def test_the_second_largest_is_what_two_votes_reach_and_of_less_than_three_the_l
     given: list[tuple[int, float]], expected: int
 ) -> None:
     assert second_largest(votes(*given)).keys == expected
+
+
+def test_a_vote_weighs_what_its_fullest_block_leaves_it() -> None:
+    told = ("1.2.3.4", "1.2.3.5 5.6.7.8", "9.9.9.9", "10.0.0.1", "10.0.0.2", "")
+    assert weights([ipaddress.ip_address(each) for each in addresses.split()] for addresses in told) == (
+        0.5,
+        0.5,
+        1,
+        1,
+        1,
+        1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("weighted", "least", "hour"),
+    [
+        ([], 0, None),
+        ([(5, 1.0)], 1, 5),
+        ([(5, 1.0)], 2, None),
+        ([(5, 1.0), (4, 1.0)], 1, 4),
+        ([(5, 1.0), (4, 1.0), (3, 1.0)], 1, 4),
+        ([(3, 1.0), (5, 1.0), (4, 1.0)], 3, 3),
+        ([(5, 1 / 3)] * 3 + [(4, 1.0)], 1, 4),
+        ([(5, 1 / 3)] * 3 + [(4, 0.9)], 1, 5),
+        ([(5, 1 / 3)] * 6, 2, 5),
+    ],
+)
+def test_most_have_reached_a_time_that_more_than_half_give(
+    weighted: list[tuple[int, float]], least: int, hour: int | None
+) -> None:
+    times = [(NOW + timedelta(hours=each), weight) for each, weight in weighted]
+    assert reached(times, least) == (None if hour is None else NOW + timedelta(hours=hour))
