@@ -6,9 +6,9 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,17 +17,15 @@ import click
 
 from poolmgr import __version__, commands
 from poolmgr.commands import form_option as _format
-from poolmgr.errors import ConfigError, ParseError, PoolmgrError, UnsafePlan
+from poolmgr.errors import ConfigError, PoolmgrError, UnsafePlan
 from poolmgr.hosts import name_text
 
 if TYPE_CHECKING:
     from poolmgr.config import Config
     from poolmgr.crawl.observer import Observer
     from poolmgr.crawl.spider import Crawl
-    from poolmgr.hosts import Host
     from poolmgr.model import Snapshot
     from poolmgr.pipeline import Assessment, Result
-    from poolmgr.report.rows import Row
 
 DEFAULT_CONFIG = Path("/etc/poolmgr/config.yaml")
 
@@ -36,11 +34,6 @@ _SIGNALLED = 128
 
 EXIT_TO_DO = 5
 """What `plan --check` exits with when there is something to do."""
-
-
-DEFAULT_SINCE = "24h"
-"""How far back `report --changes` looks unless it is told."""
-
 
 _LOG = logging.getLogger("poolmgr")
 
@@ -110,14 +103,6 @@ def main(ctx: click.Context, config: Path, log_format: str, *, verbose: bool) ->
     _LOG.setLevel(logging.INFO if verbose else logging.WARNING)
 
 
-_from_file = click.option(
-    "--snapshot",
-    "file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Judge this crawl, which `crawl --output` wrote, instead of the newest stored one.",
-)
-
-
 @main.command("check-config")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of the configuration instead.")
 @click.pass_obj
@@ -166,7 +151,8 @@ def crawl(path: Path, *, output: Path | None) -> None:
       poolmgr -c config.yaml -v crawl --output snapshot.json
     """
     from poolmgr import pipeline
-    from poolmgr.report import snapshot as snapshot_json
+    from poolmgr.publish.replace import save
+    from poolmgr.report.snapshot import to_json
 
     snapshot = pipeline.crawl(_load(path), _watch)
     addresses = [address for keyserver in snapshot.keyservers for address in keyserver.addresses]
@@ -182,9 +168,9 @@ def crawl(path: Path, *, output: Path | None) -> None:
     for bound in snapshot.cut_short:
         _LOG.warning("cut short: %s", bound)
     if is_piped:
-        click.echo(snapshot_json.to_json(snapshot))
+        click.echo(to_json(snapshot))
     elif output is not None:
-        pipeline.save_snapshot(snapshot, output)
+        save([f"{to_json(snapshot)}\n".encode()], output)
 
 
 @main.command()
@@ -208,7 +194,7 @@ def probe(path: Path, *, keyserver: str, debug: bool, form: str) -> None:
     from poolmgr.report import detail
     from poolmgr.terminal import Refused
 
-    host = _host(keyserver)
+    host = commands.host_of(keyserver)
     observer = Refused()
     found = pipeline.probe(_load(path), host, lambda _: _stoppable(observer))
     heads = observer.heads if debug else []
@@ -222,90 +208,9 @@ def probe(path: Path, *, keyserver: str, debug: bool, form: str) -> None:
 
 
 @main.command()
-@_format("table", "json", "csv")
-@click.option("--pool", metavar="NAME", help="Only this pool.")
-@click.option("--members", is_flag=True, help="Only addresses that are in.")
-@click.option("--excluded", is_flag=True, help="Only addresses that are out.")
-@_from_file
-@click.option(
-    "--changes",
-    "since",
-    metavar="[SINCE]",
-    is_flag=False,
-    flag_value=DEFAULT_SINCE,
-    help=f"Who came and who went since then instead: a duration such as 7d or an ISO time. Default: {DEFAULT_SINCE}.",
-)
-@click.pass_obj
-def report(
-    path: Path, *, form: str, pool: str | None, members: bool, excluded: bool, file: Path | None, since: str | None
-) -> None:
-    """Show who is in each pool, who is out, since when and why, from the newest crawl.
-
-    A table on a terminal, plain columns when piped. The configuration is applied as it is now, so that the effect
-    of a changed policy can be seen before the next run. With --changes: who came in and who went out at the stored
-    crawls, with the reasons of that moment.
-
-    \b
-    Examples:
-      poolmgr -c config.yaml report
-      poolmgr -c config.yaml report --excluded --format csv
-      poolmgr -c config.yaml report --snapshot snapshot.json
-      poolmgr -c config.yaml report --changes 7d --pool pool.keys.example.org
-    """
-    if since is not None:
-        if members or excluded or file is not None:
-            raise click.UsageError("--changes goes with --format and --pool only")
-        _show_changes(_load(path), since, form=form, pool=pool)
-        return
-    from poolmgr import pipeline
-    from poolmgr.report import rows
-
-    config = _load(path)
-    snapshot, all_rows = pipeline.report(config, file)
-    if pool is not None:
-        wanted = _pool_name(config, pool, {row.pool for row in all_rows})
-        all_rows = tuple(row for row in all_rows if row.pool == wanted)
-    is_wanted = partial(_is_wanted, members=members, excluded=excluded)
-    shown = tuple(filter(is_wanted, all_rows))
-    if form == "json":
-        click.echo(rows.to_json(snapshot, shown), nl=False)
-    elif form == "csv":
-        click.echo(rows.to_csv(shown), nl=False)
-    else:
-        _show_tables(all_rows, is_wanted, snapshot)
-
-
-@main.command()
-@click.argument("keyserver", metavar="NAME-OR-ADDRESS")
-@_format("text", "json")
-@click.pass_obj
-def explain(path: Path, *, keyserver: str, form: str) -> None:
-    """Explain where one keyserver stands, since when and why, from the stored crawls.
-
-    For each of its addresses: its key counts against those of the others, how reliable each service was, and what
-    failed in the last crawls. For each pool every rule, passed or not, with what was measured, limit and margin,
-    and what the keyserver must do to come in. Exits with 1 for a keyserver that the newest crawl does not have.
-
-    \b
-    Examples:
-      poolmgr -c config.yaml explain keyserver.example.org
-      poolmgr -c config.yaml explain 192.0.2.1 --format json
-    """
-    from poolmgr import pipeline
-    from poolmgr.report import explain
-
-    life = pipeline.explain(_load(path), _host(keyserver))
-    if form == "json":
-        click.echo(explain.to_json(life), nl=False)
-    else:
-        for line in explain.to_text(life):
-            click.echo(line)
-
-
-@main.command()
 @_format("text", "json")
 @click.option("--check", is_flag=True, help=f"Exit with {EXIT_TO_DO} when there is something to do.")
-@_from_file
+@commands.from_file
 @click.pass_obj
 def plan(path: Path, *, form: str, check: bool, file: Path | None) -> None:
     """Show what `run` would change at each target, from the newest crawl. Changes nothing.
@@ -352,7 +257,7 @@ def run(path: Path, *, force: bool) -> None:
     _exit_with_worst(results)
 
 
-for _command in (commands.export, commands.import_, commands.backtest):
+for _command in (commands.report, commands.explain, commands.export, commands.import_, commands.backtest):
     main.add_command(_command)
 
 
@@ -360,59 +265,6 @@ def _load(path: Path) -> Config:
     from poolmgr.config import load_config
 
     return load_config(path)
-
-
-def _host(text: str) -> Host:
-    from poolmgr.hosts import parse_host
-
-    try:
-        return parse_host(text)
-    except ParseError as error:
-        raise click.BadParameter(str(error), param_hint="NAME-OR-ADDRESS") from error
-
-
-def _pool_name(config: Config, pool: str, others: Iterable[str]) -> str:
-    """Return the pool that the user means, which is configured or one of `others`."""
-    wanted = pool.lower().removesuffix(".")
-    known = {*others, *(name_text(each.name) for each in config.pools)}
-    if wanted not in known:
-        raise click.BadParameter(f"no pool {pool!a}; configured: {', '.join(sorted(known))}", param_hint="--pool")
-    return wanted
-
-
-def _since(text: str) -> datetime:
-    """Return the time that `text` means: so long ago, or an ISO time, in UTC unless it says otherwise."""
-    from poolmgr import pipeline
-    from poolmgr.config.fields import duration
-
-    try:
-        return pipeline.now() - duration(timedelta(0), timedelta(days=3650)).parse(text)
-    except ParseError:
-        pass
-    try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        hint = "is neither a duration such as 24h or 7d nor an ISO time such as 2026-11-23T12:00"
-        raise click.BadParameter(f"{text!a} {hint}", param_hint="--changes") from error
-
-
-def _show_changes(config: Config, since: str, *, form: str, pool: str | None) -> None:
-    from poolmgr import pipeline
-    from poolmgr.report import movement
-
-    moment = _since(since)
-    changes = pipeline.changes(config, moment)
-    if pool is not None:
-        wanted = _pool_name(config, pool, {name_text(change.pool) for change in changes})
-        changes = tuple(change for change in changes if name_text(change.pool) == wanted)
-    if form == "json":
-        click.echo(movement.to_json(changes, moment), nl=False)
-    elif form == "csv":
-        click.echo(movement.to_csv(changes), nl=False)
-    else:
-        for line in movement.to_text(changes, moment):
-            click.echo(line)
 
 
 @contextmanager
@@ -451,31 +303,6 @@ def _stoppable(observer: Observer) -> Iterator[Observer]:
 def _warn_if_blind(snapshot: Snapshot) -> None:
     for family, sentence in snapshot.blind.items():
         _LOG.warning("blind for %s, what was measured there proves nothing: %s", family, sentence)
-
-
-def _is_wanted(row: Row, *, members: bool, excluded: bool) -> bool:
-    from poolmgr.model import State
-
-    wanted = {State.MEMBER} if members else set()
-    wanted |= {State.OUT} if excluded else set()
-    return row.state in wanted if wanted else True
-
-
-def _show_tables(all_rows: tuple[Row, ...], is_wanted: Callable[[Row], bool], snapshot: Snapshot) -> None:
-    """Show the wanted rows of each pool, under a title that counts all of its rows."""
-    from rich.console import Console
-
-    from poolmgr.report import table
-
-    console = Console()
-    for number, (pool, group) in enumerate(table.by_pool(all_rows)):
-        if number:
-            click.echo()
-        title, shown = table.title(pool, group, snapshot.blind), tuple(filter(is_wanted, group))
-        if console.is_terminal:
-            console.print(table.to_table(title, shown))
-        else:
-            click.echo(table.to_plain(title, shown), nl=False)
 
 
 def _show_result(assessment: Assessment, result: Result, *, with_plan: bool = True) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import chain, tee
 from pathlib import Path
 
 from poolmgr import pipeline
 from poolmgr.config import Config
-from poolmgr.errors import ParseError, PoolmgrError
+from poolmgr.errors import ParseError
 from poolmgr.judge.backtest import Fate, Published, Rules, fates, replay
 from poolmgr.judge.history import History, Judgement, judge_next
 from poolmgr.model import Selection, Snapshot
-from poolmgr.report.snapshot import from_json
+from poolmgr.report.snapshot import MAX_OCTETS, from_json
 from poolmgr.store.database import open_store
 from poolmgr.zone.desired import members_of, pool_records
 from poolmgr.zone.plan import doubts_of, limits_of, make_plan
@@ -30,20 +31,11 @@ def export(config: Config, since: timedelta | None) -> Iterator[Snapshot]:
         yield from store.load_crawls_since(_BEFORE_ALL if since is None else pipeline.now() - since)
 
 
-def save_lines(lines: Iterable[str], path: Path) -> None:
-    """Write `lines` to the file `path`, as they come. Raises PoolmgrError where it cannot be written."""
-    try:
-        with path.open("w", encoding="ascii") as file:
-            file.writelines(lines)
-    except OSError as error:
-        raise PoolmgrError(f"cannot write {path}: {error.strerror}") from error
-
-
 def import_crawls(config: Config, path: Path) -> int:
     """Store the crawls in the file `path` that are not stored yet, all or none, and return how many that were.
 
-    Raises ParseError, with the line, for what is no crawl or one that ends in the future, and LockHeld while another
-    run is at work.
+    Raises StoreError, with line and field, for what is no crawl or one that ends in the future, and LockHeld while
+    another run is at work.
     """
 
     def remember(history: History, crawls: Iterable[Snapshot]) -> History:
@@ -58,8 +50,9 @@ def import_crawls(config: Config, path: Path) -> int:
 def _crawls_in(path: Path, now: datetime) -> Iterator[Snapshot]:
     try:
         with path.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                yield _crawl_in(line, f"{path}:{number}", now)
+            pieces = iter(partial(lines.readline, MAX_OCTETS + 1), b"")
+            for number, line in enumerate(pieces, start=1):
+                yield _crawl_in(line.removesuffix(b"\n"), f"{path}:{number}", now)
     except OSError as error:
         raise ParseError(f"cannot read {path}: {error.strerror}") from error
 
@@ -94,7 +87,7 @@ def backtest(
         if first is None:
             raise pipeline.nothing_stored(config)
         last = store.load_publication(first.finished)
-        published = None if last is None else Published(last.members, last.at)
+        published = None if last is None else Published(last.members, last.chosen)
         replays = {
             name: (rules, replay(history, each, rules, published))
             for (name, rules), each in zip(compared.items(), tee(chain([first], crawls), len(compared)), strict=True)
@@ -121,6 +114,8 @@ def rules_of(config: Config) -> Rules:
             serial=None,
             next_serial=None,
             provenance="",
+            at=at,
+            holds={},
         )
         return Published(members_of(plan.records, config.pools), at) if plan.changes else published
 

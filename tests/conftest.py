@@ -21,6 +21,7 @@ settings.load_profile("poolmgr")
 PACKAGES = {
     "dig": "bind9-dnsutils",
     "gpg": "gnupg",
+    "mount": "mount",
     "named": "bind9",
     "named-checkconf": "bind9-utils",
     "named-checkzone": "bind9-utils",
@@ -28,9 +29,11 @@ PACKAGES = {
     "nsd": "nsd",
     "nsd-checkconf": "nsd",
     "nsd-checkzone": "nsd",
+    "nsenter": "util-linux",
     "openssl": "openssl",
     "sks": "sks",
     "tsig-keygen": "bind9",
+    "unshare": "util-linux",
 }
 """The Debian package of each program that a test may need."""
 

@@ -6,14 +6,23 @@ import contextlib
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from poolmgr.errors import PublishError
+from poolmgr.errors import PoolmgrError, PublishError
 
 NEW_MODE = 0o644
 """Mode of a file that was not there: name servers run as another user and must read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The mode and the owner of a file."""
+
+    mode: int
+    uid: int
+    gid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,24 +30,40 @@ class FileState:
     """What a file holds, and its mode and owner."""
 
     content: bytes
-    mode: int
-    uid: int
-    gid: int
+    access: Access
 
 
 def file_state(path: Path) -> FileState | None:
     """Return what stands at `path`, None where nothing does. Raises OSError where it cannot be read."""
     try:
         with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            return FileState(file.read(), stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+            return FileState(file.read(), _access(os.fstat(file.fileno())))
     except FileNotFoundError:
         return None
 
 
+def save(chunks: Iterable[bytes], path: Path) -> None:
+    """Write `chunks`, as they come, to a file that takes the place of the one at `path` when all are there.
+
+    A symbolic link stays, and its file is replaced; what is no file, such as a pipe, is written to. Raises PoolmgrError
+    where that fails, and what `chunks` raise: then the old file stands.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            with path.open("wb") as file:
+                file.writelines(chunks)
+            return
+        target = Path(os.path.realpath(path))
+        like = _access(target.stat()) if target.exists() else None
+        with staged(target, chunks, like) as temporary:
+            put(temporary, target)
+    except OSError as error:
+        raise PoolmgrError(f"cannot write {path}: {error.strerror}") from error
+
+
 @contextlib.contextmanager
-def staged(path: Path, content: bytes, like: FileState | None) -> Iterator[Path]:
-    """Yield a temporary file beside `path` that holds `content`, on the disk, with mode and owner of `like`.
+def staged(path: Path, chunks: Iterable[bytes], like: Access | None) -> Iterator[Path]:
+    """Yield a temporary file beside `path` that holds all `chunks`, on the disk, with mode and owner as in `like`.
 
     It is gone at the end, unless `put` made it the file. What a killed run left behind is removed first. Raises OSError
     where the folder cannot be written, PublishError where the owner cannot be kept.
@@ -51,7 +76,7 @@ def staged(path: Path, content: bytes, like: FileState | None) -> Iterator[Path]
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+            file.writelines(chunks)
             file.flush()
             if like is not None:
                 _keep_owner(descriptor, like, path)
@@ -78,11 +103,15 @@ def restore(path: Path, state: FileState | None) -> None:
         path.unlink(missing_ok=True)
         _sync_folder(path.parent)
         return
-    with staged(path, state.content, state) as temporary:
+    with staged(path, [state.content], state.access) as temporary:
         put(temporary, path)
 
 
-def _keep_owner(descriptor: int, like: FileState, path: Path) -> None:
+def _access(status: os.stat_result) -> Access:
+    return Access(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+
+
+def _keep_owner(descriptor: int, like: Access, path: Path) -> None:
     status = os.fstat(descriptor)
     if (status.st_uid, status.st_gid) == (like.uid, like.gid):
         return

@@ -119,7 +119,8 @@ class ZoneFilePublisher:
         with self._file_errors():
             target = self._target()
             previous = file_state(target)
-            with staged(target, text.encode(), previous) as temporary:
+            access = None if previous is None else previous.access
+            with staged(target, [text.encode()], access) as temporary:
                 for checker in self._config.checks:
                     self._check(checker, temporary)
                 put(temporary, target)

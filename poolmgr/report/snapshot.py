@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
 
 from poolmgr.errors import ParseError
-from poolmgr.hosts import Host, IPAddress, host_text, parse_host
+from poolmgr.hosts import Host, IPAddress, host_text
 from poolmgr.model import (
     Ask,
     Certificate,
@@ -29,11 +29,20 @@ from poolmgr.model import (
     Snapshot,
     Stats,
 )
+from poolmgr.report import reading
+from poolmgr.report.reading import Json, field, maybe
 
 FORMAT = "poolmgr-snapshot"
 VERSION = 1
 
-Json = Mapping[str, Any]
+MAX_OCTETS = 32 * 1024 * 1024
+"""Of one crawl that is read: 2,000 keyservers at two addresses, with a hundred peers each, take 28 MiB."""
+
+_COUNT, _PORT, _STATUS = reading.whole(0, 2**63 - 1), reading.whole(0, 65_535), reading.whole(0, 999)
+_TRIES = reading.whole(1, 1000)
+_ASK, _FAMILY = reading.one_of(Ask), reading.one_of(Family)
+_OUTCOME, _SERVICE = reading.one_of(Outcome), reading.one_of(Service)
+_HOSTS, _TEXTS = reading.list_of(reading.host), reading.list_of(reading.text)
 
 
 def to_json(snapshot: Snapshot) -> str:
@@ -51,21 +60,53 @@ def to_json(snapshot: Snapshot) -> str:
 
 
 def from_json(text: str | bytes) -> Snapshot:
-    """Return the Snapshot that `to_json` wrote. Raises ParseError for anything else."""
+    """Return the Snapshot that `to_json` wrote. Raises ParseError, which names the field, for anything else.
+
+    Fields of other names are passed over. Whatever is returned can be judged: times lie between 1970 and 3000, numbers
+    are in their ranges, and no two keyservers have one name or one address.
+    """
     try:
-        document = json.loads(text)
-        if document["format"] != FORMAT or document["version"] != VERSION:
-            raise ParseError(f"not a {FORMAT} of version {VERSION}")
-        started = _aware(document["started"])
+        _refuse_more(len(text))
+        document = reading.parse_json(text)
+        field(document, "format", reading.exactly(FORMAT))
+        field(document, "version", reading.exactly(VERSION))
+        started = field(document, "started", reading.measured)
+        of_crawl = partial(keyserver_from_document, started=started)
+        keyservers = field(document, "keyservers", reading.list_of(of_crawl))
+        _refuse_twins(keyservers)
         return Snapshot(
             started=started,
-            finished=_aware(document["finished"]),
-            cut_short=tuple(document["cut_short"]),
-            blind={Family(family): sentence for family, sentence in document.get("blind", {}).items()},
-            keyservers=tuple(keyserver_from_document(keyserver, started) for keyserver in document["keyservers"]),
+            finished=field(document, "finished", reading.measured),
+            cut_short=field(document, "cut_short", reading.list_of(reading.sentence)),
+            blind=maybe(document, "blind", _blind) or {},
+            keyservers=keyservers,
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        raise ParseError(f"not a {FORMAT} of version {VERSION}: {type(error).__name__}: {error}") from error
+    except ParseError as error:
+        raise ParseError(f"not a {FORMAT} of version {VERSION}: {error}") from error
+
+
+def _refuse_more(size: int) -> None:
+    if size > MAX_OCTETS:
+        raise ParseError(f"it is longer than {MAX_OCTETS} octets")
+
+
+def _blind(document: object) -> Mapping[Family, str]:
+    told = reading.mapping(document)
+    return {_FAMILY(family): field(told, family, reading.sentence) for family in told}
+
+
+def _refuse_twins(keyservers: tuple[Keyserver, ...]) -> None:
+    """Raise ParseError where two of `keyservers` have one name, or an address is listed twice."""
+    names: set[Host] = set()
+    addresses: set[IPAddress] = set()
+    for number, keyserver in enumerate(keyservers):
+        if keyserver.name in names:
+            raise ParseError(f"keyservers[{number}].name: {keyserver.name} is the name of another one too")
+        names.add(keyserver.name)
+        for found in keyserver.addresses:
+            if found.address in addresses:
+                raise ParseError(f"keyservers[{number}].addresses: {found.address} is listed twice")
+            addresses.add(found.address)
 
 
 def keyserver_to_document(keyserver: Keyserver) -> Json:
@@ -83,16 +124,17 @@ def keyserver_to_document(keyserver: Keyserver) -> Json:
     )
 
 
-def keyserver_from_document(document: Json, started: datetime) -> Keyserver:
-    """Return the keyserver that `document` is, of a crawl begun at `started`. Raises what `from_json` catches."""
+def keyserver_from_document(document: object, started: datetime) -> Keyserver:
+    """Return the keyserver that `document` is, of a crawl begun at `started`. Raises ParseError for what is none."""
+    told = reading.mapping(document)
     return Keyserver(
-        name=parse_host(document["name"]),
-        aliases=tuple(parse_host(alias) for alias in document.get("aliases", ())),
-        depth=document.get("depth"),
-        listed=_to_time(document.get("listed")) or started,
-        peers=tuple(parse_host(peer) for peer in document.get("peers", ())),
-        problem=document.get("problem"),
-        addresses=tuple(_to_address(address) for address in document.get("addresses", ())),
+        name=field(told, "name", reading.host),
+        aliases=maybe(told, "aliases", _HOSTS) or (),
+        depth=maybe(told, "depth", _COUNT),
+        listed=maybe(told, "listed", reading.measured) or started,
+        peers=maybe(told, "peers", _HOSTS) or (),
+        problem=maybe(told, "problem", reading.text),
+        addresses=maybe(told, "addresses", reading.list_of(_to_address)) or (),
     )
 
 
@@ -107,14 +149,14 @@ def _address(address: KeyserverAddress) -> Json:
     )
 
 
-def _to_address(document: Json) -> KeyserverAddress:
-    address = _literal(document["address"])
-    stats = document.get("stats")
+def _to_address(document: object) -> KeyserverAddress:
+    told = reading.mapping(document)
+    found = field(told, "address", reading.address)
     return KeyserverAddress(
-        address,
-        None if stats is None else _to_stats(stats),
-        tuple(_to_probe(address, probe) for probe in document.get("probes", ())),
-        document.get("spread", 0),
+        found,
+        maybe(told, "stats", _to_stats),
+        maybe(told, "probes", reading.list_of(partial(_to_probe, found))) or (),
+        maybe(told, "spread", _COUNT) or 0,
     )
 
 
@@ -135,18 +177,19 @@ def _stats(stats: Stats) -> Json:
     )
 
 
-def _to_stats(document: Json) -> Stats:
+def _to_stats(document: object) -> Stats:
+    told = reading.mapping(document)
     return Stats(
-        software=document["software"],
-        version=document.get("version"),
-        hostname=document.get("hostname"),
-        nodename=document.get("nodename"),
-        contact=document.get("contact"),
-        keys=document.get("keys"),
-        taken_at=_to_time(document.get("taken_at")),
-        peers=tuple(_to_peer(peer) for peer in document.get("peers", ())),
-        rejected_peers=document["rejected_peers"],
-        mailsync=tuple(document.get("mailsync", ())),
+        software=field(told, "software", reading.text),
+        version=maybe(told, "version", reading.text),
+        hostname=maybe(told, "hostname", reading.text),
+        nodename=maybe(told, "nodename", reading.text),
+        contact=maybe(told, "contact", reading.text),
+        keys=maybe(told, "keys", _COUNT),
+        taken_at=maybe(told, "taken_at", reading.measured),
+        peers=maybe(told, "peers", reading.list_of(_to_peer)) or (),
+        rejected_peers=field(told, "rejected_peers", _COUNT),
+        mailsync=maybe(told, "mailsync", _TEXTS) or (),
     )
 
 
@@ -154,8 +197,11 @@ def _peer(peer: Peer) -> Json:
     return _filled({"host": host_text(peer.host), "recon_port": peer.recon_port, "stats_path": peer.stats_path})
 
 
-def _to_peer(document: Json) -> Peer:
-    return Peer(parse_host(document["host"]), document.get("recon_port"), document.get("stats_path"))
+def _to_peer(document: object) -> Peer:
+    told = reading.mapping(document)
+    return Peer(
+        field(told, "host", reading.host), maybe(told, "recon_port", _PORT), maybe(told, "stats_path", reading.text)
+    )
 
 
 def _probe(probe: Probe) -> Json:
@@ -175,27 +221,30 @@ def _probe(probe: Probe) -> Json:
             "server": probe.server,
             "via": probe.via,
             "certificate": None if probe.certificate is None else _certificate(probe.certificate),
+            "version": None if probe.version is None else probe.version.isoformat(),
             "attempts": probe.attempts,
         }
     )
 
 
-def _to_probe(address: IPAddress, document: Json) -> Probe:
+def _to_probe(at: IPAddress, document: object) -> Probe:
+    told = reading.mapping(document)
     return Probe(
-        ask=Ask(document["ask"]),
-        endpoint=Endpoint(Service(document["service"]), address, document["port"]),
-        host=document["host"],
-        outcome=Outcome(document["outcome"]),
-        detail=document.get("detail", ""),
-        status=document.get("status"),
-        started=_aware(document["started"]),
-        connect=_to_duration(document.get("connect")),
-        first_byte=_to_duration(document.get("first_byte")),
-        total=_to_duration(document.get("total")),
-        server=document.get("server"),
-        via=document.get("via"),
-        certificate=_to_certificate(document.get("certificate")),
-        attempts=document.get("attempts", 1),
+        ask=field(told, "ask", _ASK),
+        endpoint=Endpoint(field(told, "service", _SERVICE), at, field(told, "port", _PORT)),
+        host=field(told, "host", reading.text),
+        outcome=field(told, "outcome", _OUTCOME),
+        detail=maybe(told, "detail", reading.text) or "",
+        status=maybe(told, "status", _STATUS),
+        started=field(told, "started", reading.measured),
+        connect=maybe(told, "connect", reading.seconds),
+        first_byte=maybe(told, "first_byte", reading.seconds),
+        total=maybe(told, "total", reading.seconds),
+        server=maybe(told, "server", reading.text),
+        via=maybe(told, "via", reading.text),
+        certificate=maybe(told, "certificate", _to_certificate),
+        attempts=maybe(told, "attempts", _TRIES) or 1,
+        version=maybe(told, "version", reading.measured),
     )
 
 
@@ -203,37 +252,14 @@ def _certificate(certificate: Certificate) -> Json:
     return {"issuer": certificate.issuer, "not_after": certificate.not_after.isoformat()}
 
 
-def _to_certificate(document: Json | None) -> Certificate | None:
-    if document is None:
-        return None
-    return Certificate(document["issuer"], _aware(document["not_after"]))
-
-
-def _literal(text: str) -> IPAddress:
-    host: Host = parse_host(text)
-    if not isinstance(host, IPAddress):
-        raise ParseError(f"{text!a} is not an address")
-    return host
-
-
-def _to_time(text: str | None) -> datetime | None:
-    return None if text is None else _aware(text)
+def _to_certificate(document: object) -> Certificate:
+    told = reading.mapping(document)
+    return Certificate(field(told, "issuer", reading.text), field(told, "not_after", reading.moment))
 
 
 def _seconds(duration: timedelta | None) -> float | None:
     return None if duration is None else round(duration.total_seconds(), 6)
 
 
-def _to_duration(seconds: float | None) -> timedelta | None:
-    return None if seconds is None else timedelta(seconds=seconds)
-
-
 def _filled(document: Json) -> Json:
     return {name: value for name, value in document.items() if value is not None and value != []}
-
-
-def _aware(text: str) -> datetime:
-    time = datetime.fromisoformat(text)
-    if time.tzinfo is None:
-        raise ParseError(f"{text!a} is a time without an offset")
-    return time

@@ -22,12 +22,12 @@ from click.testing import CliRunner
 
 from poolmgr.cli import main
 from poolmgr.model import Service
-from tests.lab.killing import KEYSERVERS, add_keyservers, mesh_site
+from tests.lab.killing import KEYSERVERS, ORIGIN, add_keyservers
 from tests.lab.mesh import Fault, Mesh
 from tests.lab.nameserver import Nameserver
 from tests.lab.pages import Dialect
 from tests.lab.process import PATIENCE, wait_until
-from tests.lab.site import Site
+from tests.lab.site import Site, mesh_site
 
 POOL = "pool.keys.example.test"
 
@@ -58,7 +58,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     with Mesh() as mesh, Nameserver() as nameserver:
         add_keyservers(mesh)
         target = {"type": "zonefile", "file": str(tmp_path / "pool.zone")}
-        yield World(mesh, nameserver, mesh_site(tmp_path, mesh, nameserver, [target]))
+        yield World(mesh, nameserver, mesh_site(tmp_path, ORIGIN, mesh, nameserver, [target]))
 
 
 def test_check_config_names_the_pools_and_targets_of_a_good_file(world: World) -> None:
@@ -224,21 +224,10 @@ def test_a_crawl_that_is_interrupted_ends_at_once_and_keeps_nothing(world: World
     silent = world.mesh.add("silent.mesh.test", faults={Service.HKP: Fault.SILENT})
     world.follow()
     world.site.config["crawl"]["deadline"] = "1m"
-    with subprocess.Popen(
-        # A job that a shell runs in the background ignores this signal, and so do those that it starts.
-        ["env", "--default-signal=INT", *world.site.command(command)],
-        cwd=world.site.folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            wait_until(lambda: world.mesh.connections[silent.address] > 0, "the crawl waits for an answer")
-            process.send_signal(signal.SIGINT)
-            output, errors = process.communicate(timeout=PROMPTLY)
-        finally:
-            process.kill()
+    with world.site.started(command) as process:
+        wait_until(lambda: world.mesh.connections[silent.address] > 0, "the crawl waits for an answer")
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=PROMPTLY)
     assert (process.returncode, output) == (128 + signal.SIGINT, "")
     said = r"poolmgr: the crawl was stopped after \d+ probes, with \d+ waiting: nothing was stored\n"
     assert re.fullmatch(said, errors)

@@ -16,12 +16,12 @@ from click.testing import CliRunner
 
 from poolmgr.cli import main
 from tests.conftest import Need
-from tests.lab.killing import ORIGIN, add_keyservers, mesh_site
+from tests.lab.killing import ORIGIN, add_keyservers
 from tests.lab.mesh import Mesh
 from tests.lab.named import KEY_NAME, Named, write_key
 from tests.lab.nameserver import Nameserver
 from tests.lab.nsd import Nsd
-from tests.lab.site import Site, update_target
+from tests.lab.site import Site, mesh_site, update_target
 
 POOL = f"pool.{ORIGIN}"
 
@@ -49,7 +49,7 @@ def mesh() -> Iterator[Mesh]:
 def make_site(tmp_path: Path, mesh: Mesh) -> Iterator[MakeSite]:
     with Nameserver() as nameserver:
         yield lambda server, key_file: mesh_site(
-            tmp_path, mesh, nameserver, [update_target(server.address, server.port, key_file)]
+            tmp_path, ORIGIN, mesh, nameserver, [update_target(server.address, server.port, key_file)]
         )
 
 

@@ -179,9 +179,7 @@ def test_a_crawl_that_is_stopped_says_what_was_done_and_stores_nothing(
 ) -> None:
     silent = lab.add("silent.test", fault=Fault.SILENT)
     site.config["crawl"] |= {"seeds": [*NAMES, "silent.test"], "deadline": "60s"}
-    with subprocess.Popen(
-        site.command(command), cwd=site.folder, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as running:
+    with site.started(command) as running:
         wait_until(lambda: len(silent.requests) > 0, "the crawl to come to the silent keyserver")
         sent = time.monotonic()
         running.send_signal(number)
@@ -198,9 +196,7 @@ def test_a_crawl_that_is_stopped_says_what_was_done_and_stores_nothing(
 def test_an_interrupt_while_publishing_leaves_a_whole_zone(site: Site) -> None:
     site.config["publish"][0]["reload"] = ["sleep", "60"]
     zone = site.folder / "keys.test.zone"
-    with subprocess.Popen(
-        site.command("run"), cwd=site.folder, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as running:
+    with site.started("run") as running:
         wait_until(zone.exists, "the zone file to be there")
         running.send_signal(signal.SIGINT)
         _, said = running.communicate(timeout=30)

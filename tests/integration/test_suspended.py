@@ -10,7 +10,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,21 +39,9 @@ AWAY = 2.5
 NAMES = [f"ks{number}.test" for number in range(1, 5)]
 
 
-@contextlib.contextmanager
-def crawling(site: Site) -> Iterator[subprocess.Popen[str]]:
+def crawling(site: Site) -> AbstractContextManager[subprocess.Popen[str]]:
     """Start a crawl whose snapshot goes to standard output."""
-    with subprocess.Popen(
-        site.command("crawl", "--output", "-"),
-        cwd=site.folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    return site.started("crawl", "--output", "-")
 
 
 def stop(process: subprocess.Popen[str]) -> None:

@@ -18,13 +18,14 @@ from poolmgr.crawl.resolve import Nameservers
 from poolmgr.crawl.spider import Crawl, crawl
 from poolmgr.hosts import host_name, host_text, parse_host
 from poolmgr.judge.selection import select
-from poolmgr.judge.verdict import Policy, judge
+from poolmgr.judge.verdict import Policy
 from poolmgr.model import Ask, Family, Keyserver, KeyserverAddress, Outcome, Pool, ReasonCode, Service, Snapshot, State
+from tests.build import judge
 from tests.lab.mesh import About, Fault, LabKeyserver, Mesh
 from tests.lab.nameserver import Nameserver
 from tests.lab.pages import CANARY
 from tests.lab.process import PATIENCE
-from tests.lab.site import Site
+from tests.lab.site import Site, crawl_config
 
 POOL = dns.name.from_text("pool.keys.test.")
 POOL_HOST = host_name(POOL)
@@ -72,15 +73,8 @@ class Lab:
 
     def site(self, folder: Path, *seeds: str, **crawl: object) -> Site:
         """Return a site in `folder` that crawls from `seeds` and keeps a zone file; `crawl` has more of its config."""
-        address, port = self.nameserver.server
-        config = {
-            "seeds": list(seeds),
-            "canary": CANARY,
-            "nameservers": [f"{address}:{port}"],
-            "deadline": f"{DEADLINE.seconds}s",
-            "ports": {service.value: number for service, number in self.mesh.ports.items()},
-        }
-        return Site(folder, "keys.test.", {**config, **crawl}, [{"type": "zonefile", "file": "keys.test.zone"}])
+        config = {**crawl_config(self.mesh, self.nameserver, *seeds), "deadline": f"{DEADLINE.seconds}s", **crawl}
+        return Site(folder, "keys.test.", config, [{"type": "zonefile", "file": "keys.test.zone"}])
 
     def crawl(self, *seeds: str) -> Snapshot:
         """Crawl from `seeds`."""

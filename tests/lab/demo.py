@@ -18,9 +18,9 @@ from pathlib import Path
 from tests.lab.mesh import Fault, LabKeyserver, Mesh
 from tests.lab.named import Named
 from tests.lab.nameserver import Nameserver
-from tests.lab.pages import CANARY, Dialect
+from tests.lab.pages import Dialect
 from tests.lab.process import SYSTEM_FOLDERS, find_program
-from tests.lab.site import Site, zonefile_target
+from tests.lab.site import Site, mesh_site, zonefile_target
 
 ORIGIN = "keys.example.org."
 POOL = "pool.keys.example.org"
@@ -89,7 +89,6 @@ def main() -> None:
         mesh = running.enter_context(Mesh())
         keyservers = add_keyservers(mesh)
         nameserver = running.enter_context(Nameserver())
-        nameserver.records.update(mesh.records())
         named = None
         if find_program("named"):
             named = Named(folder / "named", ORIGIN, zone_text=SKELETON.read_text(), zone_options="")
@@ -101,18 +100,11 @@ def main() -> None:
 
 def make_site(folder: Path, mesh: Mesh, nameserver: Nameserver, named: Named | None, zone_file: Path) -> Site:
     """Return a config for the mesh that keeps `zone_file`, which `named` serves if there is one."""
-    address, port = nameserver.server
-    crawl = {
-        "seeds": [mesh.keyservers[0].hostname],
-        "canary": CANARY,
-        "nameservers": [f"{address}:{port}"],
-        "deadline": "1s",
-        "ports": {service.value: number for service, number in mesh.ports.items()},
-    }
     target = {"type": "zonefile", "file": str(zone_file)}
     if named is not None:
         target = zonefile_target(zone_file, named.address, named.port, named.reload_command, check=["named-checkzone"])
-    site = Site(folder, ORIGIN, crawl, [target])
+    site = mesh_site(folder, ORIGIN, mesh, nameserver, [target])
+    site.config["crawl"]["deadline"] = "1s"
     site.config["zone"]["skeleton"] = str(SKELETON)
     return site
 

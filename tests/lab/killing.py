@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import cycle, islice, pairwise
 from pathlib import Path
@@ -29,9 +29,8 @@ from typing import Any
 from tests.lab.mesh import Mesh
 from tests.lab.nameserver import Nameserver
 from tests.lab.nsd import Nsd
-from tests.lab.pages import CANARY
 from tests.lab.process import PATIENCE, run, wait_until
-from tests.lab.site import Site, zonefile_target
+from tests.lab.site import Site, mesh_site, zonefile_target
 
 ORIGIN = "keys.example.test."
 KEYSERVERS = 5
@@ -187,19 +186,6 @@ class Killing:
         return _CRAWL_AND_SERIAL.sub(b"", zone) == self._zones[self._is_there]
 
 
-def mesh_site(folder: Path, mesh: Mesh, nameserver: Nameserver, targets: Iterable[Mapping[str, Any]]) -> Site:
-    """Return the site of a pool that crawls from the first keyserver of `mesh`; `nameserver` gets the names of all."""
-    nameserver.records.update(mesh.records())
-    address, port = nameserver.server
-    crawl = {
-        "seeds": [mesh.keyservers[0].hostname],
-        "canary": CANARY,
-        "nameservers": [f"{address}:{port}"],
-        "ports": {service.value: number for service, number in mesh.ports.items()},
-    }
-    return Site(folder, ORIGIN, crawl, targets)
-
-
 def add_keyservers(mesh: Mesh, *, latency: float = 0.0) -> None:
     """Add KEYSERVERS keyservers that serve and are gossip peers of each other: ks1.mesh.test and so on."""
     names = [f"ks{number}.mesh.test" for number in range(1, KEYSERVERS + 1)]
@@ -228,7 +214,7 @@ def killing_of_nsd(folder: Path) -> Iterator[Killing]:
 def _killing(folder: Path, target: Mapping[str, Any]) -> Iterator[Killing]:
     with Mesh() as mesh, Nameserver() as nameserver:
         add_keyservers(mesh, latency=LATENCY)
-        site = mesh_site(folder, mesh, nameserver, [target])
+        site = mesh_site(folder, ORIGIN, mesh, nameserver, [target])
         # Every crawl is to change the zone.
         site.config["policy"] = {"rise": 1, "fall": 1, "flap_wait": "0s"}
         killing = Killing(site, mesh, Path(target["file"]))

@@ -6,14 +6,17 @@ import contextlib
 import io
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from poolmgr.cli import main
+from tests.lab.mesh import Mesh
 from tests.lab.named import first_zone
+from tests.lab.nameserver import Nameserver
+from tests.lab.pages import CANARY
 
 POOLMGR = (sys.executable, "-m", "poolmgr.cli")
 """The command, run by this Python."""
@@ -28,6 +31,25 @@ def zonefile_target(path: Path, server: object, port: int, reload: Iterable[str]
 def update_target(server: object, port: int, key_file: Path, **more: object) -> dict[str, Any]:
     """Return the config of a primary that takes updates signed with the key in `key_file`."""
     return {"type": "rfc2136", "server": f"{server}:{port}", "key": {"file": str(key_file)}, "timeout": "5s", **more}
+
+
+def crawl_config(mesh: Mesh, nameserver: Nameserver, *seeds: str) -> dict[str, Any]:
+    """Return the config of a crawl of `mesh`, whose names `nameserver` has, from `seeds`: its first keyserver else."""
+    address, port = nameserver.server
+    return {
+        "seeds": list(seeds or [mesh.keyservers[0].hostname]),
+        "canary": CANARY,
+        "nameservers": [f"{address}:{port}"],
+        "ports": {service.value: number for service, number in mesh.ports.items()},
+    }
+
+
+def mesh_site(
+    folder: Path, origin: str, mesh: Mesh, nameserver: Nameserver, targets: Iterable[Mapping[str, Any]]
+) -> Site:
+    """Return the site of a pool that crawls from the first keyserver of `mesh`; `nameserver` gets the names of all."""
+    nameserver.records.update(mesh.records())
+    return Site(folder, origin, crawl_config(mesh, nameserver), targets)
 
 
 class Site:
@@ -71,6 +93,23 @@ class Site:
             env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", **environ},
             check=False,
         )
+
+    @contextlib.contextmanager
+    def started(self, *words: str) -> Iterator[subprocess.Popen[str]]:
+        """Start poolmgr with `words`, and kill it in the end where it has not ended by itself."""
+        with subprocess.Popen(
+            # A job that a shell runs in the background ignores this signal, and so do those that it starts.
+            ["env", "--default-signal=INT", *self.command(*words)],
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def call(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Do the same in this process, in a tenth of the time: where it matters what is said, and not that it ends."""

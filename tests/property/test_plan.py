@@ -15,7 +15,7 @@ from poolmgr.model import Allowance, Family, Pool, Selection, WhenShort
 from poolmgr.zone.desired import from_text, members_of, pool_records, to_text, whole_zone
 from poolmgr.zone.plan import limits_of, make_plan
 from poolmgr.zone.records import Records
-from tests.build import ORIGIN, POOL, pool, zone
+from tests.build import NOW, ORIGIN, POOL, pool, zone
 
 ADDRESSES: list[IPAddress] = [ipaddress.ip_address(f"198.51.100.{number}") for number in range(1, 16)]
 ADDRESSES += [ipaddress.ip_address(f"2001:db8::{number}") for number in range(1, 16)]
@@ -61,6 +61,8 @@ def test_no_plan_goes_below_the_floor_or_changes_more_than_it_may(
         serial=1,
         next_serial=2,
         provenance="a test",
+        at=NOW,
+        holds={},
     )
     told = members_of(plan.records, [of])
     for family in Family:
@@ -92,6 +94,8 @@ def test_a_stricter_limit_never_lets_more_through(before: set[IPAddress], after:
             serial=1,
             next_serial=2,
             provenance="a test",
+            at=NOW,
+            holds={},
         )
         return len(plan.held)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from poolmgr.errors import PublishError
-from poolmgr.publish.replace import FileState, file_state, put, restore, staged
+from poolmgr.errors import PoolmgrError, PublishError
+from poolmgr.publish.replace import Access, file_state, put, restore, save, staged
 
 
 @pytest.fixture
@@ -27,8 +27,14 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
+def access_of(path: Path) -> Access:
+    state = file_state(path)
+    assert state is not None
+    return state.access
+
+
 def test_a_new_file_can_be_read_by_everybody_whatever_the_umask(path: Path) -> None:
-    with staged(path, b"new", None) as temporary:
+    with staged(path, [b"new"], None) as temporary:
         assert temporary.parent == path.parent
         assert not path.exists()
         put(temporary, path)
@@ -41,7 +47,7 @@ def test_a_new_file_can_be_read_by_everybody_whatever_the_umask(path: Path) -> N
 def test_the_mode_of_the_old_file_is_kept(path: Path, kept: int) -> None:
     path.write_bytes(b"old")
     path.chmod(kept)
-    with staged(path, b"new", file_state(path)) as temporary:
+    with staged(path, [b"new"], access_of(path)) as temporary:
         put(temporary, path)
     assert (path.read_bytes(), mode(path)) == (b"new", kept)
 
@@ -50,7 +56,7 @@ def test_the_mode_of_the_old_file_is_kept(path: Path, kept: int) -> None:
 def test_the_owner_of_the_old_file_is_kept(path: Path) -> None:
     path.write_bytes(b"old")
     os.chown(path, 4711, 4712)
-    with staged(path, b"new", file_state(path)) as temporary:
+    with staged(path, [b"new"], access_of(path)) as temporary:
         put(temporary, path)
     assert (path.stat().st_uid, path.stat().st_gid) == (4711, 4712)
 
@@ -63,10 +69,10 @@ def test_an_owner_that_cannot_be_kept_is_refused_before_anything_changes(
 
     monkeypatch.setattr(os, "fchown", refuse)
     path.write_bytes(b"old")
-    like = FileState(b"old", 0o644, os.geteuid() + 1, os.getegid())
+    like = Access(0o644, os.geteuid() + 1, os.getegid())
     with (
         pytest.raises(PublishError, match="run as its owner or as root, or chown the file"),
-        staged(path, b"new", like),
+        staged(path, [b"new"], like),
     ):
         pytest.fail("nothing is to be staged")
     assert path.read_bytes() == b"old"
@@ -75,7 +81,7 @@ def test_an_owner_that_cannot_be_kept_is_refused_before_anything_changes(
 
 def test_an_error_leaves_the_old_file_and_no_temporary_one(path: Path) -> None:
     path.write_bytes(b"old")
-    with pytest.raises(PublishError), staged(path, b"new", file_state(path)):
+    with pytest.raises(PublishError), staged(path, [b"new"], access_of(path)):
         raise PublishError("the checker refused it")
     assert path.read_bytes() == b"old"
     assert list(path.parent.iterdir()) == [path]
@@ -88,7 +94,7 @@ def test_what_a_killed_run_left_is_removed_and_nothing_else(path: Path) -> None:
     ]
     for file in (leftover, *others):
         file.touch()
-    with staged(path, b"new", None):
+    with staged(path, [b"new"], None):
         assert not leftover.exists()
     assert sorted(path.parent.iterdir()) == sorted(others)
 
@@ -109,3 +115,56 @@ def test_restoring_no_file_removes_the_new_one(path: Path) -> None:
     path.write_bytes(b"new")
     restore(path, None)
     assert not path.exists()
+
+
+def test_what_is_saved_is_there_when_all_of_it_is(path: Path) -> None:
+    path.write_bytes(b"old")
+    path.chmod(0o640)
+
+    def chunks() -> Iterator[bytes]:
+        yield b"one"
+        assert path.read_bytes() == b"old"
+        yield b"two"
+
+    save(chunks(), path)
+    assert (path.read_bytes(), mode(path)) == (b"onetwo", 0o640)
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("before", [b"old", None])
+def test_what_ends_with_an_error_is_not_saved(path: Path, before: bytes | None) -> None:
+    if before is not None:
+        path.write_bytes(before)
+
+    def chunks() -> Iterator[bytes]:
+        yield bytes(1_000_000)
+        raise PublishError("there is no more")
+
+    with pytest.raises(PublishError, match="there is no more"):
+        save(chunks(), path)
+    assert [file.read_bytes() for file in path.parent.iterdir()] == ([] if before is None else [before])
+
+
+def test_what_is_saved_through_a_link_goes_to_its_file(path: Path) -> None:
+    target = path.parent / "target"
+    target.write_bytes(b"old")
+    path.symlink_to(target)
+    save([b"new"], path)
+    assert (path.is_symlink(), target.read_bytes()) == (True, b"new")
+    assert sorted(path.parent.iterdir()) == [path, target]
+
+
+def test_what_is_no_file_is_written_to_and_not_replaced(path: Path) -> None:
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDWR)
+    save([b"one", b"two"], path)
+    assert path.is_fifo()
+    assert os.read(reader, 100) == b"onetwo"
+    os.close(reader)
+
+
+def test_where_nothing_can_be_saved_is_told(path: Path) -> None:
+    with pytest.raises(PoolmgrError, match=r"cannot write .*nowhere/file: No such file or directory"):
+        save([b"new"], path / "nowhere" / "file")
+    with pytest.raises(PoolmgrError, match=r"cannot write .*: Is a directory"):
+        save([b"new"], path.parent)
