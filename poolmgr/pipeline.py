@@ -11,7 +11,7 @@ import os
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,6 @@ from poolmgr.judge.changes import VerdictChange, changes_of
 from poolmgr.judge.history import History, Judgement, judge_next
 from poolmgr.judge.selection import Members, select
 from poolmgr.model import Family, Selection, Service, Snapshot, Verdict
-from poolmgr.publish.replace import file_state, put, staged
 from poolmgr.publish.rfc2136 import Primary, Rfc2136Publisher
 from poolmgr.publish.target import Published, Publisher, Receipt
 from poolmgr.publish.tsig import load_key
@@ -42,10 +41,10 @@ from poolmgr.publish.zonefile import ZoneFile, ZoneFilePublisher
 from poolmgr.report import detail
 from poolmgr.report.life import Life, find_keyserver, life_of
 from poolmgr.report.rows import Row, rows
-from poolmgr.report.snapshot import from_json, to_json
+from poolmgr.report.snapshot import MAX_OCTETS, from_json
 from poolmgr.store.database import Publication, Store, open_store, read_store
 from poolmgr.zone.desired import from_text, members_of, owned_keys, pool_records, whole_zone
-from poolmgr.zone.plan import Plan, doubts_of, limits_of, make_plan
+from poolmgr.zone.plan import Holds, Plan, doubts_of, limits_of, make_plan
 from poolmgr.zone.records import Records
 from poolmgr.zone.serial import next_serial
 
@@ -127,16 +126,6 @@ def crawl(config: Config, watch: Watch) -> Snapshot:
         return _crawl(config, store, watch).snapshot
 
 
-def save_snapshot(snapshot: Snapshot, path: Path) -> None:
-    """Write `snapshot` to the file `path`, whole or not at all. Raises PoolmgrError where it cannot be written."""
-    content = (to_json(snapshot) + "\n").encode()
-    try:
-        with staged(path, content, file_state(path)) as temporary:
-            put(temporary, path)
-    except OSError as error:
-        raise PoolmgrError(f"cannot write {path}: {error.strerror}") from error
-
-
 def probe(config: Config, host: Host, watch: Watch) -> Examination:
     """Crawl the one keyserver behind `host`, at every service and under its own name too, and judge it.
 
@@ -193,7 +182,7 @@ def plan(config: Config, file: Path | None) -> tuple[Assessment, tuple[Result, .
     assessment = _assess(config, state, snapshot)
 
     def planned(target: ZoneFile | Primary) -> Result:
-        prepared = _prepare(config, target, assessment, state.publications, force=False)
+        prepared = _prepare(config, target, assessment, state, force=False)
         return Result(label=target.label, plan=prepared.plan, error=prepared.plan.refusal)
 
     return assessment, _of_each_target(config, planned)
@@ -206,12 +195,12 @@ def run(config: Config, watch: Watch, *, force: bool) -> tuple[Assessment, tuple
     """
     with locked(config.state), open_store(config.state) as store:
         crawled = _crawl(config, store, watch)
-        state = _State(crawled.snapshot, crawled.history, store.load_publications())
+        state = _State(crawled.snapshot, crawled.history, store.load_publications(), store.load_holds())
         assessment = _assessed(config, state, crawled.snapshot, crawled.judgement)
 
         def published(target: ZoneFile | Primary) -> Result:
-            prepared = _prepare(config, target, assessment, state.publications, force=force)
-            receipt = _publish(config, store, target, prepared)
+            prepared = _prepare(config, target, assessment, state, force=force)
+            receipt = _publish(config, store, target, prepared, state)
             return Result(label=target.label, plan=prepared.plan, receipt=receipt, error=prepared.plan.refusal)
 
         return assessment, _of_each_target(config, published)
@@ -284,11 +273,19 @@ def _sighted(store: Store, last: Snapshot | None, family: Family) -> Snapshot | 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What the store has: the newest crawl, the history to judge it by, and the newest publication of each target."""
+    """What the store has: the newest crawl, the history to judge it by, and what it knows of the targets.
+
+    That is the newest publication of each, the newest of all last, and since when RRsets are held.
+    """
 
     snapshot: Snapshot | None
     history: History
-    publications: tuple[Publication, ...]
+    publications: tuple[Publication, ...] = ()
+    holds: Mapping[str, Holds] = field(default_factory=dict)
+
+    @property
+    def last(self) -> Publication | None:
+        return self.publications[-1] if self.publications else None
 
 
 def _stored(config: Config, file: Path | None) -> tuple[_State, Snapshot]:
@@ -319,14 +316,17 @@ def nothing_stored(config: Config) -> StoreError:
 def _read_state(config: Config) -> _State:
     store = read_store(config.state)
     if store is None:
-        return _State(None, History(), ())
+        return _State(None, History())
     with store:
-        return _State(store.load_crawl(), store.load_history(), store.load_publications())
+        return _State(store.load_crawl(), store.load_history(), store.load_publications(), store.load_holds())
 
 
 def _load_snapshot(path: Path) -> Snapshot:
     try:
-        return from_json(_read(path))
+        with path.open("rb") as file:
+            return from_json(file.read(MAX_OCTETS + 1))
+    except OSError as error:
+        raise ParseError(f"cannot read {path}: {error.strerror}") from error
     except ParseError as error:
         raise ParseError(f"{path}: {error}: give a file that `poolmgr crawl --output` wrote") from error
 
@@ -337,14 +337,14 @@ def _assess(config: Config, state: _State, snapshot: Snapshot) -> Assessment:
 
 
 def _assessed(config: Config, state: _State, snapshot: Snapshot, judgement: Judgement) -> Assessment:
-    last = state.publications[-1] if state.publications else None
-    selection = choose(config, judgement, {} if last is None else last.members, None if last is None else last.at)
+    members, chosen = ({}, None) if state.last is None else (state.last.members, state.last.chosen)
+    selection = choose(config, judgement, members, chosen)
     doubts = doubts_of(snapshot, now(), config.zone.trust, state.history.answering)
     return Assessment(snapshot, judgement, selection, doubts)
 
 
 def choose(config: Config, judgement: Judgement, current: Members, chosen: datetime | None) -> Selection:
-    """Return the members of each pool after `judgement`, where `current` were published, at the time `chosen`."""
+    """Return the members of each pool after `judgement`, where `current` are published, of the crawl of `chosen`."""
     return select(
         judgement.verdicts,
         config.pools,
@@ -360,13 +360,14 @@ class _Prepared:
     publisher: Publisher
     published: Published
     plan: Plan
+    crawled: datetime
 
 
 def _prepare(
     config: Config,
     target: ZoneFile | Primary,
     assessment: Assessment,
-    publications: tuple[Publication, ...],
+    state: _State,
     *,
     force: bool,
 ) -> _Prepared:
@@ -376,7 +377,7 @@ def _prepare(
     serial = None
     if isinstance(target, ZoneFile):
         desired = _zone(config, desired)
-        written = (publication.serial for publication in publications if publication.target == target.label)
+        written = (publication.serial for publication in state.publications if publication.target == target.label)
         last = (serial for serial in (published.serial, published.served, *written) if serial is not None)
         serial = next_serial(config.zone.serial, now(), last)
     finished = assessment.snapshot.finished
@@ -388,17 +389,27 @@ def _prepare(
         serial=published.serial,
         next_serial=serial,
         provenance=f"written by poolmgr {__version__} from the crawl of {finished:%Y-%m-%dT%H:%M:%SZ}",
+        at=finished,
+        holds=state.holds.get(target.label, {}),
     )
-    return _Prepared(publisher, published, plan)
+    return _Prepared(publisher, published, plan, finished)
 
 
-def _publish(config: Config, store: Store, target: ZoneFile | Primary, prepared: _Prepared) -> Receipt | None:
+def _publish(
+    config: Config, store: Store, target: ZoneFile | Primary, prepared: _Prepared, state: _State
+) -> Receipt | None:
+    holds = prepared.plan.holds
     # A run that was killed between the rename and the reload left a file that nobody serves: it is published again.
     if not prepared.plan.changes and not prepared.published.is_stale:
+        if holds != state.holds.get(target.label, {}):
+            store.save_holds(target.label, holds)
         return None
     receipt = prepared.publisher.publish(prepared.plan)
     members = members_of(prepared.plan.records, config.pools)
-    store.save_publication(Publication(now(), target.label, receipt.serial, members))
+    # Another TTL or skeleton, or a file that is published again, is no new choice.
+    last = state.last
+    chosen = last.chosen if last is not None and last.members == members else prepared.crawled
+    store.save_publication(Publication(now(), chosen, target.label, receipt.serial, members), holds)
     return receipt
 
 

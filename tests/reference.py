@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import dns.rdatatype
 
 from poolmgr.cli import main as poolmgr
 from poolmgr.config import json_schema
@@ -24,7 +25,7 @@ from poolmgr.hosts import parse_host
 from poolmgr.judge.backtest import Fate
 from poolmgr.judge.changes import VerdictChange, changes_of
 from poolmgr.judge.selection import select
-from poolmgr.judge.verdict import Policy, judge
+from poolmgr.judge.verdict import Policy
 from poolmgr.model import (
     Ask,
     Certificate,
@@ -43,7 +44,7 @@ from poolmgr.report import backtest, changes, detail, explain, movement, rows
 from poolmgr.report import schema as schemas
 from poolmgr.report import snapshot as snapshots
 from poolmgr.report.life import Life, find_keyserver, life_of
-from poolmgr.zone.plan import make_plan
+from poolmgr.zone.plan import limits_of, make_plan
 from tests import build
 from tests.lab import transcript
 
@@ -167,16 +168,18 @@ def json_examples() -> Mapping[str, str]:
     late = build.keyserver("late.example.net", "198.51.100.9", keys=4_900_000)
     crawl = build.snapshot([*build.mesh(3), late])
     pool = build.pool()
-    judged, _ = judge(crawl, Policy(), [pool])
+    judged, _ = build.judge(crawl, Policy(), [pool])
     verdicts = select(judged, [pool], {}, {}, crawl.finished).verdicts
     plan = make_plan(
         origin=build.ORIGIN,
-        published=build.zone("pool A 198.51.100.1\npool A 198.51.100.2\npool A 198.51.100.9\n"),
+        published=build.zone("pool A 198.51.100.1\npool A 198.51.100.2\npool A 198.51.100.9\npool AAAA 2001:db8::1\n"),
         desired=build.zone("pool A 198.51.100.1\npool A 198.51.100.2\npool A 198.51.100.3\n"),
-        limits={},
+        limits=limits_of([build.pool(min_members={Family.IPV6: 1})], {}),
         serial=1795434300,
         next_serial=1795435200,
         provenance="",
+        at=crawl.finished,
+        holds={(build.POOL, dns.rdatatype.AAAA): crawl.finished - timedelta(hours=3, minutes=10)},
     )
     snapshot = json.dumps(json.loads(snapshots.to_json(whole_snapshot())), indent=2)
     return {
@@ -234,7 +237,12 @@ def life_example(name: str) -> Life:
 
 def json_schemas() -> Mapping[str, str]:
     """Return the JSON Schema of each format that has one, by the name of its example."""
-    known = {"report": schemas.REPORT, "changes": schemas.CHANGES, "explain": schemas.EXPLAIN}
+    known = {
+        "report": schemas.REPORT,
+        "changes": schemas.CHANGES,
+        "explain": schemas.EXPLAIN,
+        "plan": schemas.PLAN,
+    }
     return {name: folded(of) for name, of in known.items()}
 
 
@@ -262,7 +270,7 @@ def probe_example() -> str:
     """Return what poolmgr probe --debug says of a keyserver whose web server does not know the pool."""
     name = "oak.example.net"
     oak = build.keyserver(name, "198.51.100.7", outcomes={Service.HKP: Outcome.NO_KEY})
-    verdicts, _ = judge(build.snapshot([oak, *build.mesh(2)]), Policy(), [build.pool()])
+    verdicts, _ = build.judge(build.snapshot([oak, *build.mesh(2)]), Policy(), [build.pool()])
     refused = oak.addresses[0].probes[-1]
     head = b"HTTP/1.1 404 Not Found\r\nServer: nginx\r\n\r\n"
     return detail.to_json(build.snapshot([oak]), verdicts[:1], [(refused, head)], is_reachable=False)
@@ -293,6 +301,7 @@ def whole_snapshot() -> Snapshot:
         outcome=Outcome.OK,
         started=build.NOW - timedelta(seconds=1),
         certificate=Certificate("Example CA", build.NOW + timedelta(days=60)),
+        version=build.NOW - timedelta(hours=13),
     )
     stats = Stats(
         software="SKS",

@@ -92,7 +92,15 @@ def to_json(plans: Mapping[str, Plan], verdicts: Iterable[Verdict]) -> str:
                 }
                 for change in plan.changes
             ],
-            "held": [held.sentence for held in plan.held],
+            "held": [
+                {
+                    "owner": held.change.key[0].to_text(),
+                    "type": dns.rdatatype.to_text(held.change.key[1]),
+                    "sentence": held.sentence,
+                    "since": held.since.isoformat(),
+                }
+                for held in plan.held
+            ],
             "unchanged": plan.unchanged,
         }
         for label, plan in plans.items()

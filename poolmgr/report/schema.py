@@ -7,7 +7,7 @@ from typing import Any
 
 from poolmgr.judge.reliability import WINDOWS
 from poolmgr.model import Family, Outcome, ReasonCode, Service, State
-from poolmgr.report import explain, movement, rows
+from poolmgr.report import changes, explain, movement, rows
 
 Schema = Mapping[str, Any]
 
@@ -111,6 +111,29 @@ CHANGES = _document(
     ),
 )
 """What `movement.to_json` writes."""
+
+PLAN = _document(
+    changes.FORMAT,
+    changes.VERSION,
+    targets=_list(
+        _object(
+            target=_TEXT,
+            zone=_TEXT,
+            serial=_or_null(_COUNT),
+            next_serial=_or_null(_COUNT),
+            changes=_list(
+                _object(
+                    owner=_TEXT,
+                    type=_TEXT,
+                    records=_list(_object(sign=_one_of("-+"), record=_TEXT, why=_TEXT)),
+                )
+            ),
+            held=_list(_object(owner=_TEXT, type=_TEXT, sentence=_TEXT, since=_TIME)),
+            unchanged=_COUNT,
+        )
+    ),
+)
+"""What `changes.to_json` writes."""
 
 _FINDING = _object(
     code=_CODE,

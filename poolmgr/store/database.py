@@ -6,7 +6,7 @@ import ipaddress
 import json
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,9 +27,14 @@ from poolmgr.model import Family, Snapshot
 from poolmgr.report import history as history_json
 from poolmgr.store import changes as change_table
 from poolmgr.store import crawls
+from poolmgr.store import holds as hold_table
+from poolmgr.zone.plan import Holds
 
 FILE = "poolmgr.sqlite"
 BUSY_SECONDS = 10.0
+
+_NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
+"""How SQLite says that the disk is full: the second, an I/O error by its text, where it is about its shared memory."""
 
 MIGRATIONS: tuple[str, ...] = (
     """
@@ -82,6 +87,19 @@ MIGRATIONS: tuple[str, ...] = (
         history BLOB NOT NULL
     ) STRICT;
     """,
+    """
+    CREATE TABLE hold (
+        target TEXT NOT NULL,
+        owner TEXT NOT NULL,
+        type TEXT NOT NULL,
+        since TEXT NOT NULL,
+        PRIMARY KEY (target, owner, type)
+    ) STRICT;
+    """,
+    """
+    ALTER TABLE publication ADD COLUMN chosen TEXT NOT NULL DEFAULT '';
+    UPDATE publication SET chosen = at;
+    """,
 )
 """The schema's steps: entry N leads from version N to N + 1 (`PRAGMA user_version`). Old entries never change."""
 
@@ -91,9 +109,14 @@ Remember = Callable[[History, Iterable[Snapshot]], History]
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What a target was made to serve: its label, the SOA serial, and the members of each pool and family."""
+    """What a target was made to serve: its label, the SOA serial, and the members of each pool and family.
+
+    `chosen` is the end of the crawl by which these members were chosen: before `at`, or long before it where they were
+    published anew.
+    """
 
     at: datetime
+    chosen: datetime
     target: str
     serial: int
     members: Members
@@ -221,17 +244,29 @@ class Store:
             row = self._database.execute("SELECT history FROM crawl ORDER BY finished DESC, id DESC LIMIT 1").fetchone()
             return _to_history(None if row is None else row[0])
 
-    def save_publication(self, publication: Publication) -> None:
-        """Store what was published, and forget all but the last thousand of that target."""
+    def save_holds(self, target: str, holds: Holds) -> None:
+        """Store which RRsets of `target` are held and since when, in place of those before."""
+        with _explained("store what is held in", self._path), self._database:
+            hold_table.replace(self._database, target, holds)
+
+    def load_holds(self) -> Mapping[str, Holds]:
+        """Return which RRsets are held and since when, by target; one without any is not in it."""
+        with _explained("read what is held in", self._path):
+            return hold_table.every(self._database)
+
+    def save_publication(self, publication: Publication, holds: Holds) -> None:
+        """Store what was published and what was held, and forget all but the last thousand of that target."""
         members = [
             [name_text(pool), family, [str(address) for address in addresses]]
             for (pool, family), addresses in publication.members.items()
         ]
         with _explained("store a publication in", self._path), self._database:
+            times = (crawls.utc(publication.at), crawls.utc(publication.chosen))
             self._database.execute(
-                "INSERT INTO publication (at, target, serial, members) VALUES (?, ?, ?, ?)",
-                (crawls.utc(publication.at), publication.target, publication.serial, json.dumps(members)),
+                "INSERT INTO publication (at, chosen, target, serial, members) VALUES (?, ?, ?, ?, ?)",
+                (*times, publication.target, publication.serial, json.dumps(members)),
             )
+            hold_table.replace(self._database, publication.target, holds)
             self._database.execute(
                 "DELETE FROM publication WHERE target = ?1 AND id <= "
                 "(SELECT id FROM publication WHERE target = ?1 ORDER BY id DESC LIMIT 1 OFFSET 1000)",
@@ -242,17 +277,17 @@ class Store:
         """Return the newest publication of each target, the newest of all last."""
         with _explained("read the publications in", self._path):
             rows = self._database.execute(
-                "SELECT at, target, serial, members FROM publication "
+                "SELECT at, chosen, target, serial, members FROM publication "
                 "WHERE id IN (SELECT max(id) FROM publication GROUP BY target) ORDER BY id"
             ).fetchall()
             return tuple(_publication(row) for row in rows)
 
-    def load_publication(self, until: datetime) -> Publication | None:
-        """Return the newest publication up to `until`, whatever its target; None where there is none."""
+    def load_publication(self, before: datetime) -> Publication | None:
+        """Return the newest publication of members chosen `before` then, whatever its target; None without any."""
         with _explained("read the publications in", self._path):
             row = self._database.execute(
-                "SELECT at, target, serial, members FROM publication WHERE at <= ? ORDER BY id DESC LIMIT 1",
-                (crawls.utc(until),),
+                "SELECT at, chosen, target, serial, members FROM publication WHERE chosen < ? ORDER BY id DESC LIMIT 1",
+                (crawls.utc(before),),
             ).fetchone()
             return None if row is None else _publication(row)
 
@@ -302,11 +337,12 @@ def _version(database: sqlite3.Connection) -> int:
     return int(database.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _publication(row: tuple[str, str, int, str]) -> Publication:
+def _publication(row: tuple[str, str, str, int, str]) -> Publication:
+    at, chosen, target, serial, text = row
     members: dict[tuple[dns.name.Name, Family], tuple[IPAddress, ...]] = {}
-    for pool, family, addresses in json.loads(row[3]):
-        members[dns.name.from_text(pool), Family(family)] = tuple(ipaddress.ip_address(text) for text in addresses)
-    return Publication(datetime.fromisoformat(row[0]), row[1], row[2], members)
+    for pool, family, addresses in json.loads(text):
+        members[dns.name.from_text(pool), Family(family)] = tuple(ipaddress.ip_address(each) for each in addresses)
+    return Publication(datetime.fromisoformat(at), datetime.fromisoformat(chosen), target, serial, members)
 
 
 def _packed_history(history: History) -> bytes:
@@ -336,4 +372,6 @@ def _explained(verb: str, path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError, zlib.error, ValueError, ParseError) as error:
-        raise StoreError(f"cannot {verb} {path}: {error}") from error
+        is_full = getattr(error, "sqlite_errorcode", None) in _NO_ROOM
+        reason = f"its disk is full ({error}): make room, what was stored before is kept" if is_full else error
+        raise StoreError(f"cannot {verb} {path}: {reason}") from error

@@ -29,10 +29,27 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A change that a limit holds back: the published RRset stays. `sentence` names the limit and its numbers."""
+    """A change that a limit holds back: the published RRset stays. `sentence` names the limit and its numbers.
+
+    `since` is the end of the crawl from which on the RRset is held, whatever the limit, and `lasted` the time from then
+    to the end of the plan's crawl: zero where that is the first.
+    """
 
     change: Change
     sentence: str
+    since: datetime
+    lasted: timedelta
+
+    @property
+    def told(self) -> str:
+        """The sentence, and since when that is so where it is not the first time."""
+        if not self.lasted:
+            return self.sentence
+        return f"{self.sentence}; held since {self.since:%Y-%m-%d %H:%M} UTC, {_minutes(self.lasted)}"
+
+
+Holds = Mapping[RRsetKey, datetime]
+"""Since when each RRset of one target is held: those that are not held are not in it."""
 
 
 LEAST_SEEN = 4
@@ -118,7 +135,12 @@ class Plan:
     @property
     def refusal(self) -> UnsafePlan | None:
         """The error that has a sentence for each limit that holds something back, None where nothing is held."""
-        return UnsafePlan("\n".join(held.sentence for held in self.held)) if self.held else None
+        return UnsafePlan("\n".join(held.told for held in self.held)) if self.held else None
+
+    @property
+    def holds(self) -> Holds:
+        """What the next plan for the same target is to know of this one."""
+        return {held.change.key: held.since for held in self.held}
 
 
 def doubts_of(
@@ -178,12 +200,15 @@ def make_plan(
     serial: int | None,
     next_serial: int | None,
     provenance: str,
+    at: datetime,
+    holds: Holds,
 ) -> Plan:
     """Return the plan that turns `published` into `desired`, held back where `limits` refuse a change.
 
     No `limits`: nothing is held (that is what --force means). `serial` is the published SOA serial and `next_serial`
     the one to publish, None where the primary counts; serials alone are not a change. A zone that was never published
-    is not born without any of its pools: then all of it is held.
+    is not born without any of its pools: then all of it is held. `at` is the end of the crawl, and `holds` those of the
+    last plan that was carried out.
     """
     published_as, desired_as = with_serial(published, origin, 0), with_serial(desired, origin, 0)
     numbered = with_serial(desired, origin, next_serial or 0)
@@ -196,7 +221,8 @@ def make_plan(
         if key in limits and not (is_same and key in published and limits[key].doubt is None):
             refusal = limits[key].refusal(change)
         if refusal is not None:
-            held.append(Held(change, refusal))
+            since = min(holds.get(key, at), at)
+            held.append(Held(change, refusal, since, at - since))
         elif not is_same:
             changes.append(change)
     if not published and held and not any(change.key in limits for change in changes):

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from tests.lab.clock import Clock
 from tests.lab.crawls import Lab
 from tests.lab.site import Site
 
 NAMES = [f"ks{number}.test" for number in range(4)]
 FALLBACK = {"192.0.2.1", "192.0.2.2", "192.0.2.3"}
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of a test that asks for it first."""
+    clock = Clock(datetime(2026, 11, 23, 4, 10, 30, tzinfo=UTC))
+    clock.use(monkeypatch)
+    return clock
 
 
 @pytest.fixture
@@ -67,6 +76,45 @@ def test_a_crawl_that_saw_few_answer_changes_nothing_until_it_is_forced(site: Si
     assert published(site) == addresses(lab)
     assert site.call("run", "--force").returncode == 0
     assert len(published(site)) == 1
+
+
+def test_what_is_held_says_since_when_until_it_is_published(clock: Clock, site: Site, lab: Lab) -> None:
+    target = f"zone file {site.folder / 'keys.test.zone'}"
+
+    def told(*words: str) -> str:
+        done = site.call(*words)
+        assert done.returncode == 3, done
+        (line,) = done.stderr.splitlines()
+        return line.removeprefix(f"poolmgr: {target}: held: pool.keys.test A ")
+
+    def planned() -> list[tuple[str, str]]:
+        (of,) = json.loads(site.call("plan", "--format", "json").stdout)["targets"]
+        return [(held["type"], held["since"]) for held in of["held"]]
+
+    lost = "would lose 3 of 4 members, at most 1 may go at once (max_removed 1): the 4 published stay"
+    site.pool |= {"families": ["ipv4"], "min_members": 0, "max_removed": 1}
+    site.config["zone"]["min_seen"] = "0%"
+    stop(lab, 3)
+    assert site.call("crawl").returncode == 0
+    assert told("plan") == lost, "nothing is held before a run holds it"
+    assert planned() == [("A", "2026-11-23T04:10:30+00:00")]
+    assert told("run") == told("plan") == lost
+    clock.move(timedelta(hours=1, minutes=30))
+    assert told("run") == told("plan") == f"{lost}; held since 2026-11-23 04:10 UTC, 90 min"
+    clock.move(timedelta(hours=1, minutes=42))
+    stop(lab, 4)
+    lost = "would have 0 of at least 1 members (min_members): the 4 published stay"
+    site.pool["min_members"] = 1
+    since = "; held since 2026-11-23 04:10 UTC, 3.2 h"
+    assert told("run") == told("plan") == lost + since, "another limit, and still held"
+    assert planned() == [("A", "2026-11-23T04:10:30+00:00")]
+    site.pool["min_members"] = 0
+    assert site.call("run", "--force").returncode == 0
+    assert planned() == []
+    site.pool["min_members"] = 1
+    clock.move(timedelta(hours=1))
+    assert told("run").endswith("(min_members): nothing is published"), "held anew"
+    assert planned() == [("A", "2026-11-23T08:22:30+00:00")]
 
 
 def test_an_old_crawl_changes_nothing(site: Site) -> None:

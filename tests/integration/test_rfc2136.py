@@ -22,7 +22,7 @@ from poolmgr.publish.target import Published, Publisher
 from poolmgr.publish.tsig import KeyFile, load_key
 from poolmgr.zone.plan import Plan, make_plan
 from poolmgr.zone.records import Records, RRsetKey
-from tests.build import ORIGIN, zone
+from tests.build import NOW, ORIGIN, zone
 from tests.lab.named import KEY_NAME, Named, write_key
 from tests.lab.nsd import Nsd
 from tests.lab.process import run
@@ -64,6 +64,8 @@ def plan(published: Published, desired: Records) -> Plan:
         serial=published.serial,
         next_serial=None,
         provenance="a test",
+        at=NOW,
+        holds={},
     )
 
 

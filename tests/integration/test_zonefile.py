@@ -21,7 +21,7 @@ from poolmgr.publish.zonefile import Checker, Verify, ZoneFile, ZoneFilePublishe
 from poolmgr.zone.desired import from_text, with_serial
 from poolmgr.zone.plan import Plan, make_plan
 from poolmgr.zone.records import Records
-from tests.build import ORIGIN, zone
+from tests.build import NOW, ORIGIN, zone
 from tests.lab.named import LOCALHOST, Named
 from tests.lab.nsd import Nsd
 from tests.lab.process import unused_port
@@ -41,6 +41,8 @@ def plan(published: Published, desired: Records, serial: int) -> Plan:
         serial=published.serial,
         next_serial=serial,
         provenance="a test",
+        at=NOW,
+        holds={},
     )
 
 

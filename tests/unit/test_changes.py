@@ -7,7 +7,7 @@ from poolmgr.hosts import parse_host
 from poolmgr.model import Reason, ReasonCode, State, Verdict
 from poolmgr.report import changes
 from poolmgr.zone.plan import Plan, make_plan
-from tests.build import ORIGIN, POOL, zone
+from tests.build import NOW, ORIGIN, POOL, zone
 
 VERDICTS = (
     Verdict(
@@ -35,6 +35,8 @@ def planned(before: str, after: str) -> Plan:
         serial=1,
         next_serial=2,
         provenance="a test",
+        at=NOW,
+        holds={},
     )
 
 

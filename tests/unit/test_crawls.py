@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import dns.rdatatype
 import pytest
 
 from poolmgr.errors import StoreError
@@ -17,8 +18,8 @@ from poolmgr.judge.history import History, judge_next
 from poolmgr.judge.verdict import Policy
 from poolmgr.model import Family, Snapshot
 from poolmgr.report.snapshot import to_json
-from poolmgr.store.database import FILE, MIGRATIONS, Store, open_store, read_store
-from tests.build import NOW, keyserver, mesh, pool, snapshot
+from poolmgr.store.database import FILE, MIGRATIONS, Publication, Store, open_store, read_store
+from tests.build import NOW, POOL, keyserver, mesh, pool, snapshot
 from tests.reference import whole_snapshot
 
 KEEP, KEEP_THINNED = timedelta(days=90), timedelta(days=730)
@@ -200,6 +201,10 @@ def test_a_replay_makes_the_verdicts_that_the_crawls_made(tmp_path: Path) -> Non
     assert ours == theirs
 
 
+HOLDS = 5
+"""The last version that did not know holds."""
+
+
 @pytest.mark.parametrize("version", range(len(MIGRATIONS)))
 def test_a_store_of_every_version_is_brought_to_todays_with_what_it_holds(tmp_path: Path, version: int) -> None:
     old = crawl(NOW)
@@ -211,12 +216,20 @@ def test_a_store_of_every_version_is_brought_to_todays_with_what_it_holds(tmp_pa
             database.execute(
                 "INSERT INTO publication (at, target, serial, members) VALUES (?, 'a', 1, '[]')", (NOW.isoformat(),)
             )
+            if version > HOLDS:
+                database.execute(
+                    "INSERT INTO hold (target, owner, type, since) VALUES ('a', 'pool.example.org', 'A', ?)",
+                    (NOW.isoformat(),),
+                )
             database.commit()
     expected = [old] if version else []
+    published = (Publication(NOW, NOW, "a", 1, {}),) if version else ()
+    held = {"a": {(POOL, dns.rdatatype.A): NOW}} if version > HOLDS else {}
     with open_store(tmp_path) as store:
         assert store.load_history() == History()
         assert list(store.load_crawls_since(EVER)) == replayed(store, EVER)[1] == expected
-        assert len(store.load_publications()) == len(expected)
+        assert (store.load_publications(), store.load_holds()) == (published, held)
+        store.save_publication(Publication(NOW + HOUR, NOW, "a", 2, {}), {})
         save(store, [crawl(NOW + HOUR)])
         assert [each.finished for each in replayed(store, EVER)[1]] == [
             *(each.finished for each in expected),

@@ -12,7 +12,7 @@ from poolmgr.errors import UnsafePlan
 from poolmgr.judge.answering import Answering
 from poolmgr.model import Allowance, Family, Outcome, Pool, Service, WhenShort
 from poolmgr.zone.desired import from_text, soa_serial
-from poolmgr.zone.plan import Plan, Trust, doubts_of, limits_of, make_plan
+from poolmgr.zone.plan import Holds, Plan, Trust, doubts_of, limits_of, make_plan
 from poolmgr.zone.records import Records
 from tests.build import NOW, ORIGIN, POOL, SKELETON, keyserver, mesh, pool, snapshot, zone
 
@@ -25,7 +25,11 @@ def addresses(count: int, *, first: int = 1, ttl: int = 300) -> str:
 
 
 def planned(
-    published: Records, desired: Records, of: Pool | None = None, doubts: Mapping[Family, str] | None = None
+    published: Records,
+    desired: Records,
+    of: Pool | None = None,
+    doubts: Mapping[Family, str] | None = None,
+    holds: Holds | None = None,
 ) -> Plan:
     return make_plan(
         origin=ORIGIN,
@@ -35,6 +39,8 @@ def planned(
         serial=soa_serial(published, ORIGIN),
         next_serial=42,
         provenance="a test",
+        at=NOW,
+        holds=holds or {},
     )
 
 
@@ -209,6 +215,40 @@ def test_a_held_plan_is_refused_with_every_sentence() -> None:
     assert isinstance(plan.refusal, UnsafePlan)
     assert [line.split()[1] for line in str(plan.refusal).splitlines()] == ["A", "AAAA"]
     assert planned(zone(), zone()).refusal is None
+
+
+FEW = "would have 2 of at least 3 members (min_members): the 5 published stay"
+
+
+@pytest.mark.parametrize(
+    ("ago", "told"),
+    [
+        (None, ""),
+        (timedelta(0), ""),
+        (timedelta(minutes=15), "; held since 2026-11-23 11:45 UTC, 15 min"),
+        (timedelta(hours=7, minutes=50), "; held since 2026-11-23 04:10 UTC, 7.8 h"),
+        (timedelta(minutes=-1), ""),
+    ],
+)
+def test_what_is_held_is_told_with_since_when_but_for_the_first_time(ago: timedelta | None, told: str) -> None:
+    of = pool(min_members={Family.IPV4: 3})
+    plan = planned(zone(addresses(5)), zone(addresses(2)), of, holds={} if ago is None else {A: NOW - ago})
+    assert str(plan.refusal) == f"pool.example.org A {FEW}{told}"
+    assert plan.holds == {A: NOW - max(ago or timedelta(0), timedelta(0))}
+
+
+def test_what_stays_held_keeps_its_since_though_another_limit_holds_it_and_what_does_not_is_forgotten() -> None:
+    earlier, of = NOW - 3 * HOUR, pool(min_members={Family.IPV4: 3, Family.IPV6: 1})
+    holds = {A: earlier, AAAA: earlier}
+    published = zone(addresses(5) + "pool AAAA 2001:db8::1\n")
+    first = planned(published, zone(addresses(2)), of, holds=holds)
+    assert first.holds == holds
+    desired = zone(addresses(5) + "pool AAAA 2001:db8::2\n")
+    blind = planned(published, desired, of, BLIND, first.holds)
+    assert blind.holds == {A: earlier}
+    assert "the crawl was blind for ipv4" in blind.held[0].told
+    assert planned(published, desired, of, holds=blind.holds).holds == {}
+    assert planned(published, zone(), holds=holds).holds == {}, "nothing is held without limits"
 
 
 def test_limits_are_for_the_families_that_the_pool_promises() -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import dns.rdatatype
 import pytest
 
 from poolmgr.errors import StoreError
@@ -21,11 +22,13 @@ from poolmgr.store.database import FILE, MIGRATIONS, Publication, open_store, re
 from tests.build import NOW, POOL, mesh, pool, snapshot
 
 KEEP = timedelta(days=90)
+HOUR = timedelta(hours=1)
+A, AAAA = (POOL, dns.rdatatype.A), (POOL, dns.rdatatype.AAAA)
 
 
 def publication(serial: int, target: str = "zone file a") -> Publication:
     members = {(POOL, Family.IPV4): (ipaddress.ip_address("198.51.100.1"),), (POOL, Family.IPV6): ()}
-    return Publication(NOW, target, serial, members)
+    return Publication(NOW, NOW - timedelta(hours=1), target, serial, members)
 
 
 def test_a_new_store_has_nothing(tmp_path: Path) -> None:
@@ -129,8 +132,46 @@ def test_crawls_are_forgotten_after_their_time(tmp_path: Path) -> None:
 def test_the_newest_publication_of_each_target_the_newest_of_all_last(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         for one in (publication(1), publication(5, "primary b"), publication(2)):
-            store.save_publication(one)
+            store.save_publication(one, {})
         assert store.load_publications() == (publication(5, "primary b"), publication(2))
+
+
+def test_what_was_published_before_a_crawl_is_what_an_earlier_one_chose(tmp_path: Path) -> None:
+    def of(chosen: int, published: int) -> Publication:
+        return replace(publication(published), at=NOW + published * HOUR, chosen=NOW + chosen * HOUR)
+
+    with open_store(tmp_path) as store:
+        for one in (of(1, 2), of(5, 6), of(5, 8)):
+            store.save_publication(one, {})
+        found = [store.load_publication(NOW + hours * HOUR) for hours in (1, 2, 5, 6)]
+    assert found == [None, of(1, 2), of(1, 2), of(5, 8)], "members stay those of their crawl when published again"
+
+
+def test_what_is_held_comes_back_and_is_forgotten_with_what_takes_its_place(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        assert store.load_holds() == {}
+        store.save_holds("zone file a", {A: NOW, AAAA: NOW - HOUR})
+        store.save_holds("primary b", {A: NOW - HOUR})
+        assert store.load_holds() == {"zone file a": {A: NOW, AAAA: NOW - HOUR}, "primary b": {A: NOW - HOUR}}
+        store.save_publication(publication(1), {A: NOW})
+        assert store.load_holds() == {"zone file a": {A: NOW}, "primary b": {A: NOW - HOUR}}
+        store.save_holds("primary b", {})
+        assert store.load_holds() == {"zone file a": {A: NOW}}
+
+
+def test_a_publication_is_stored_with_what_it_held_or_not_at_all(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        store.save_publication(publication(1), {A: NOW})
+        with closing(sqlite3.connect(tmp_path / FILE)) as database, database:
+            database.execute(
+                "CREATE TRIGGER full BEFORE INSERT ON hold BEGIN SELECT raise(ABORT, 'no room for holds'); END"
+            )
+        with pytest.raises(StoreError, match=r"cannot store a publication in .*: no room for holds"):
+            store.save_publication(publication(2), {A: NOW, AAAA: NOW})
+        with pytest.raises(StoreError, match=r"cannot store what is held in .*: no room for holds"):
+            store.save_holds("zone file a", {AAAA: NOW})
+        assert store.load_publications() == (publication(1),)
+        assert store.load_holds() == {"zone file a": {A: NOW}}
 
 
 def test_publications_of_a_target_are_bounded(tmp_path: Path) -> None:
@@ -139,7 +180,7 @@ def test_publications_of_a_target_are_bounded(tmp_path: Path) -> None:
         with database:
             rows = [(NOW.isoformat(), "zone file a", serial, "[]") for serial in range(1200)]
             database.executemany("INSERT INTO publication (at, target, serial, members) VALUES (?, ?, ?, ?)", rows)
-        store.save_publication(publication(1200))
+        store.save_publication(publication(1200), {})
         counted = database.execute("SELECT count(*), min(serial), max(serial) FROM publication").fetchone()
         database.close()
     assert counted == (1000, 201, 1200)
