@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 
@@ -15,6 +16,9 @@ MAX_TEXT = 255
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_KNOWN_ADDRESSES = 65_536
+"""Addresses that are kept, so that one which is read again is the same object: 10 MiB."""
 
 _MAX_NAME = 253
 _MAX_LABEL = 63
@@ -57,7 +61,7 @@ def parse_host(text: str) -> Host:
     literal = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     try:
         if _ADDRESS.fullmatch(literal):
-            return ipaddress.ip_address(literal)
+            return parse_address(literal)
     except ValueError:
         pass
     name = text.lower().removesuffix(".")
@@ -73,6 +77,41 @@ def parse_host(text: str) -> Host:
     if labels[-1].isdigit():
         raise ParseError(f"{text!a} ends in a number but is no address")
     return HostName(name)
+
+
+class _IPv4Address(ipaddress.IPv4Address):
+    """An address that hashes as the same one of `ipaddress` does, and reckons that only once.
+
+    That one makes its hash from text at each look into a dict: some twenty for each address of a crawl that is judged.
+    """
+
+    __slots__ = ("_known_hash",)
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._known_hash = super().__hash__()
+
+    def __hash__(self) -> int:
+        return self._known_hash
+
+
+class _IPv6Address(ipaddress.IPv6Address):
+    """The same for IPv6."""
+
+    __slots__ = ("_known_hash",)
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._known_hash = super().__hash__()
+
+    def __hash__(self) -> int:
+        return self._known_hash
+
+
+@functools.lru_cache(maxsize=_KNOWN_ADDRESSES)
+def parse_address(text: str) -> IPAddress:
+    """Return the address that `text` is, without brackets. Raises ValueError for anything else."""
+    return _IPv6Address(text) if ":" in text else _IPv4Address(text)
 
 
 def _a_labels(name: str) -> list[str]:

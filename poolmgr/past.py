@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import chain, tee
@@ -13,6 +15,7 @@ from poolmgr.config import Config
 from poolmgr.errors import ParseError
 from poolmgr.judge.backtest import Fate, Published, Rules, fates, replay
 from poolmgr.judge.history import History, Judgement, judge_next
+from poolmgr.judge.selection import select_members
 from poolmgr.model import Selection, Snapshot
 from poolmgr.report.snapshot import MAX_OCTETS, from_json
 from poolmgr.store.database import open_store
@@ -80,7 +83,7 @@ def backtest(
     with what was remembered and published then. Raises StoreError where no crawl is stored.
     """
     compared = {name: rules_of(each) for name, each in {TODAY: config, **others}.items()}
-    with pipeline.stored(config) as store:
+    with pipeline.stored(config) as store, _uncollected():
         begin = pipeline.now() - since
         history, crawls = store.replay(begin)
         first = next(crawls, None)
@@ -96,20 +99,33 @@ def backtest(
         return begun, fates(replays, begun)
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Let no garbage be looked for in the block: a replay makes much that stays, and no cycles."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def rules_of(config: Config) -> Rules:
     """Return the rules by which a run of `config` judges, and what it would publish: what no limit holds back."""
 
-    def publish(before: History, judgement: Judgement, published: Published | None) -> Published | None:
+    def publish(judgement: Judgement, published: Published | None) -> Published | None:
         at = judgement.snapshot.finished
         members, chosen = ({}, None) if published is None else published
-        selection = pipeline.choose(config, judgement, members, chosen)
-        if {key: chosen for key, chosen in selection.members.items() if chosen} == members:
+        reliability = judgement.history.reliability
+        selected = select_members(judgement.verdicts, config.pools, members, reliability, at, chosen=chosen)
+        if {place: each for place, each in selected.items() if each} == members:
             return published
-        doubts = doubts_of(judgement.snapshot, at, config.zone.trust, before.answering)
+        doubts = doubts_of(judgement.snapshot, at, config.zone.max_age)
         plan = make_plan(
             origin=config.zone.origin,
             published=pool_records(Selection({key: tuple(each) for key, each in members.items()}, ()), config.pools),
-            desired=pool_records(selection, config.pools),
+            desired=pool_records(Selection(selected, ()), config.pools),
             limits=limits_of(config.pools, doubts),
             serial=None,
             next_serial=None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -27,6 +27,9 @@ LEAST_SPAN = timedelta(days=1)
 
 UNTOLD = timedelta(days=3650)
 """The longest lead that is told: an absurd count would take longer than time can be written."""
+
+
+_HOUR = timedelta(hours=1)
 
 
 class Count(NamedTuple):
@@ -54,32 +57,35 @@ class Pace:
 
     points: tuple[Count, ...] = ()
 
-    @property
-    def span(self) -> timedelta:
-        """How long a time the points cover."""
-        return self.points[-1].at - self.points[0].at if self.points else timedelta(0)
+    span: timedelta = field(init=False, repr=False, compare=False)
+    """How long a time the points cover."""
 
-    @property
-    def keys_an_hour(self) -> float:
-        """How many keys the frontier gained in an hour, over all of its time; 0 where that is less than LEAST_SPAN."""
-        if self.span < LEAST_SPAN:
-            return 0.0
-        return (self.points[-1].keys - self.points[0].keys) / (self.span / timedelta(hours=1))
+    keys_an_hour: float = field(init=False, repr=False, compare=False)
+    """How many keys the frontier gained in an hour, over all of its time; 0 where that is less than LEAST_SPAN."""
+
+    def __post_init__(self) -> None:
+        # Every count of a crawl is compared with both: once is enough.
+        span = self.points[-1].at - self.points[0].at if self.points else timedelta(0)
+        gained = self.points[-1].keys - self.points[0].keys if span >= LEAST_SPAN else 0
+        object.__setattr__(self, "span", span)
+        object.__setattr__(self, "keys_an_hour", gained / (span / _HOUR) if gained else 0.0)
 
     def keys(self, at: datetime) -> int:
         """Return the keys of the frontier at `at`; before its first point and after its last one those of that point.
 
         There must be points.
         """
+        if at >= self.points[-1].at:
+            return self.points[-1].keys
         index = bisect_right(self.points, at, key=_time)
-        if index in {0, len(self.points)}:
-            return self.points[max(index - 1, 0)].keys
+        if index == 0:
+            return self.points[0].keys
         before, after = self.points[index - 1], self.points[index]
         return before.keys + int((after.keys - before.keys) * ((at - before.at) / (after.at - before.at)))
 
     def reckoned(self, at: datetime) -> float:
         """Return the same, but after the last point as many keys as the pace leads to."""
-        beyond = max((at - self.points[-1].at) / timedelta(hours=1), 0.0)
+        beyond = max((at - self.points[-1].at) / _HOUR, 0.0)
         return self.keys(at) + beyond * self.keys_an_hour
 
     def lag(self, count: Count) -> Lag:
@@ -97,7 +103,7 @@ class Pace:
         pace = self.keys_an_hour
         if pace <= 0:
             return Lag(missing, None)
-        hours = min((count.keys - last.keys) / pace, UNTOLD / timedelta(hours=1))
+        hours = min((count.keys - last.keys) / pace, UNTOLD / _HOUR)
         # A count that is newer than the frontier has had that time to grow.
         lead = timedelta(hours=hours) - (count.at - last.at)
         return Lag(missing, -max(lead, timedelta(0)))

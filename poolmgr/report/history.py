@@ -6,9 +6,9 @@ reliabilities are arrays, since there are thousands.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from operator import index
 from typing import Any
@@ -17,7 +17,7 @@ import dns.name
 from dns.exception import DNSException
 
 from poolmgr.errors import ParseError
-from poolmgr.hosts import host_text, name_text, parse_host
+from poolmgr.hosts import IPAddress, host_text, name_text, parse_address, parse_host
 from poolmgr.judge.answering import Answering
 from poolmgr.judge.history import History
 from poolmgr.judge.reliability import WINDOWS, Reliability
@@ -39,7 +39,8 @@ def to_json(history: History) -> str:
         "crawls": [[_name(pool), family, count] for (pool, family), count in history.crawls.items()],
         "standings": [
             [_name(pool), str(address), *_from_standing(standing)]
-            for (pool, address), standing in history.standings.items()
+            for pool, standings in history.standings.items()
+            for address, standing in standings.items()
         ],
         "reliability": [
             [str(address), service, each.at.timestamp(), each.good, each.seen]
@@ -62,16 +63,13 @@ def from_json(text: str | bytes) -> History:
             raise ParseError(f"not a {FORMAT} of version {VERSION}")
         return History(
             crawls={(_to_name(pool), Family(family)): index(count) for pool, family, count in document["crawls"]},
-            standings={
-                (_to_name(pool), ipaddress.ip_address(address)): _to_standing(values)
-                for pool, address, *values in document["standings"]
-            },
+            standings=_to_standings(document["standings"]),
             reliability={
-                (ipaddress.ip_address(address), Service(service)): _to_reliability(values)
+                (parse_address(address), Service(service)): _to_reliability(values)
                 for address, service, *values in document["reliability"]
             },
             addresses={
-                parse_host(host): tuple(ipaddress.ip_address(address) for address in addresses)
+                parse_host(host): tuple(parse_address(address) for address in addresses)
                 for host, addresses in document["addresses"].items()
             },
             answering={Family(family): _to_answering(values) for family, values in document["answering"].items()},
@@ -79,6 +77,13 @@ def from_json(text: str | bytes) -> History:
         )
     except (*_NOT_ONE, DNSException) as error:
         raise ParseError(f"not a {FORMAT} of version {VERSION}: {type(error).__name__}: {error}") from error
+
+
+def _to_standings(rows: list[list[Any]]) -> Mapping[dns.name.Name, Mapping[IPAddress, Standing]]:
+    standings: dict[str, dict[IPAddress, Standing]] = {}
+    for pool, address, *values in rows:
+        standings.setdefault(pool, {})[parse_address(address)] = _to_standing(values)
+    return {_to_name(pool): of_pool for pool, of_pool in standings.items()}
 
 
 def _from_standing(standing: Standing) -> list[Any]:

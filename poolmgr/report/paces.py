@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from operator import index
 from typing import Any
 
+from poolmgr.hosts import parse_address
 from poolmgr.judge.freshness import Cohort, Paces
 from poolmgr.judge.pace import Count, Pace
 
@@ -31,7 +31,7 @@ def from_document(document: Mapping[str, Any]) -> Paces:
             Cohort(str(software), (index(major), index(minor))): _pace(points)
             for software, major, minor, points in document["frontiers"]
         },
-        counts={ipaddress.ip_address(address): _count(count) for address, *count in document["counts"]},
+        counts={parse_address(address): _count(count) for address, *count in document["counts"]},
     )
 
 

@@ -18,7 +18,16 @@ from typing import Any
 
 from poolmgr.model import Family, Keyserver, Snapshot
 from poolmgr.report import snapshot as snapshot_json
-from poolmgr.store.forms import counts_of, from_form, to_form, to_numbers, with_all, with_counts
+from poolmgr.store.forms import (
+    counts_of,
+    from_form,
+    to_form,
+    to_numbers,
+    totals_of,
+    with_all,
+    with_counts,
+    with_totals,
+)
 
 _REMEMBERED_FORMS = 8192
 """Forms read once in a replay: the largest take 100 MiB."""
@@ -33,12 +42,22 @@ def insert(database: sqlite3.Connection, snapshot: Snapshot) -> int:
     forms = []
     counts: list[int | None] = []
     rest: list[int | None] = []
-    for keyserver in snapshot.keyservers:
+    slow = {}
+    for place, keyserver in enumerate(snapshot.keyservers):
+        totals = totals_of(keyserver)
+        if totals is not None:
+            slow[place] = totals
         forms.append(_form(database, day, to_form(keyserver).encode()))
         counted, others = to_numbers(keyserver)
         counts += counted
         rest += others
-    document = {"forms": forms, "counts": counts, "cut_short": snapshot.cut_short, "blind": dict(snapshot.blind)}
+    document = {
+        "forms": forms,
+        "counts": counts,
+        "slow": slow,
+        "cut_short": snapshot.cut_short,
+        "blind": dict(snapshot.blind),
+    }
     blind = " ".join(sorted(snapshot.blind))
     return _inserted(
         database,
@@ -118,6 +137,7 @@ def judged(database: sqlite3.Connection, key: int) -> Iterator[Snapshot]:
 def _judged(database: sqlite3.Connection, key: int) -> Iterator[Snapshot]:
     parsed = lru_cache(_REMEMBERED_FORMS)(from_form)
     known: dict[int, Keyserver] = {}
+    sizes: dict[int, int] = {}
     last: dict[int, tuple[list[int | None], Keyserver]] = {}
     today = ""
     rows = database.execute(
@@ -133,16 +153,23 @@ def _judged(database: sqlite3.Connection, key: int) -> Iterator[Snapshot]:
         if finished[:10] != today:
             today, last = finished[:10], {}
             known = {key: parsed(zlib.decompress(text)) for key, text in _forms_of(database, today)}
+            sizes = {key: counts_of(form) for key, form in known.items()}
         document = unpacked(blob)
+        slow = document.get("slow")
+        if slow is None:  # it is not known who was: an older poolmgr wrote it
+            yield _whole(database, row)
+            continue
         counts, start, keyservers = document["counts"], 0, []
         for form in document["forms"]:
-            end = start + counts_of(known[form])
+            end = start + sizes[form]
             before, keyserver = last.get(form, (None, known[form]))
             if before != counts[start:end]:
                 keyserver = with_counts(known[form], counts[start:end])
                 last[form] = counts[start:end], keyserver
             keyservers.append(keyserver)
             start = end
+        for place, totals in slow.items():
+            keyservers[int(place)] = with_totals(keyservers[int(place)], totals)
         yield _snapshot(started, finished, document, keyservers)
 
 

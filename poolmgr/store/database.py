@@ -211,7 +211,7 @@ class Store:
         """Return the crawls from `since` on, the oldest first, and the history that the first of them was judged by.
 
         They begin with the newest crawl up to `since` whose history is kept, or else with the oldest of all. They have
-        what judging looks at and nothing else: no latencies, and of all times those of the counts.
+        what judging looks at and nothing else: the latencies of who was slow, and of all times those of the counts.
         """
         with _explained("read the crawls in", self._path):
             start, replayed = self._replay(since)

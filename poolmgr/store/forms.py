@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from poolmgr.errors import ParseError
+from poolmgr.judge.quality import LEAST_LATENCY
 from poolmgr.model import Ask, Keyserver, KeyserverAddress, Probe, Stats
 from poolmgr.report.snapshot import keyserver_from_document, keyserver_to_document
 
@@ -22,6 +23,7 @@ Numbers = list[int | None]
 """Counts as they are, durations in microseconds, and times in microseconds from the EPOCH."""
 
 _MICROSECOND = timedelta(microseconds=1)
+_STATS = Ask.STATS
 
 
 def to_form(keyserver: Keyserver) -> str:
@@ -49,18 +51,48 @@ def to_numbers(keyserver: Keyserver) -> tuple[Numbers, Numbers]:
     return counts, rest
 
 
+def totals_of(keyserver: Keyserver) -> Numbers | None:
+    """Return how long each probe of `keyserver` took, None where no lookup was so slow that judging looks at it."""
+    probes = [probe for address in keyserver.addresses for probe in address.probes]
+    if all(probe.ask is not Ask.LOOKUP or (probe.total or LEAST_LATENCY) <= LEAST_LATENCY for probe in probes):
+        return None
+    return [None if probe.total is None else probe.total // _MICROSECOND for probe in probes]
+
+
+def with_totals(keyserver: Keyserver, totals: Iterable[int | None]) -> Keyserver:
+    """Return `keyserver` with what `totals_of` told."""
+    left = iter(totals)
+    return replace(
+        keyserver,
+        addresses=tuple(
+            replace(address, probes=tuple(replace(probe, total=_duration(next(left))) for probe in address.probes))
+            for address in keyserver.addresses
+        ),
+    )
+
+
 def counts_of(form: Keyserver) -> int:
     """Return how many numbers the counts of `form` are."""
-    return 3 * sum(address.stats is not None for address in form.addresses)
+    return 3 * len([address for address in form.addresses if address.stats is not None])
 
 
 def with_counts(form: Keyserver, counts: Iterable[int | None]) -> Keyserver:
     """Return the keyserver of `form` as far as judging looks at it.
 
-    Latencies and spread are left out, and all times but those of the counts and of asking for them.
+    Latencies and spread are left out, and all times but those of the counts and of asking for them. The latencies of
+    who was slow are in `totals_of`.
     """
     numbers = iter(counts)
-    return replace(form, addresses=tuple(_counted(address, numbers) for address in form.addresses))
+    # Not dataclasses.replace, here and below: a replay makes millions of these, and it takes longer.
+    return Keyserver(
+        name=form.name,
+        aliases=form.aliases,
+        depth=form.depth,
+        listed=form.listed,
+        addresses=tuple([_counted(address, numbers) for address in form.addresses]),
+        peers=form.peers,
+        problem=form.problem,
+    )
 
 
 def with_all(form: Keyserver, counts: Iterable[int | None], rest: Iterator[int | None]) -> Keyserver:
@@ -87,15 +119,13 @@ def _counted(address: KeyserverAddress, counts: Iterator[int | None]) -> Keyserv
     keys, taken_at, asked = next(counts), next(counts), next(counts)
     probes = address.probes
     if asked is not None:
-        probes = tuple(
-            replace(probe, started=_at(asked)) if probe.ask is Ask.STATS else probe for probe in address.probes
-        )
+        started = _at(asked)
+        probes = tuple([_asked_at(started, probe) if probe.ask is _STATS else probe for probe in address.probes])
     told = None if taken_at is None else _at(taken_at)
     return KeyserverAddress(address.address, _with_count(address.stats, keys, told), probes)
 
 
 def _with_count(stats: Stats, keys: int | None, taken_at: datetime | None) -> Stats:
-    # Not dataclasses.replace: a replay makes millions of these, and it takes thrice as long.
     return Stats(
         software=stats.software,
         version=stats.version,
@@ -107,6 +137,23 @@ def _with_count(stats: Stats, keys: int | None, taken_at: datetime | None) -> St
         peers=stats.peers,
         rejected_peers=stats.rejected_peers,
         mailsync=stats.mailsync,
+    )
+
+
+def _asked_at(started: datetime, form: Probe) -> Probe:
+    return Probe(
+        ask=form.ask,
+        endpoint=form.endpoint,
+        host=form.host,
+        outcome=form.outcome,
+        detail=form.detail,
+        status=form.status,
+        started=started,
+        server=form.server,
+        via=form.via,
+        certificate=form.certificate,
+        version=form.version,
+        attempts=form.attempts,
     )
 
 

@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -78,7 +79,11 @@ def _measured(folder: Path, days: float, addresses: int) -> Iterator[tuple[str, 
     size = (config.state / FILE).stat().st_size
     whole = len(zlib.compress(text.encode()))
     reading, decoding = _seconds(lambda: _replay(config)) / count, _seconds(lambda: from_json(text))
-    backtesting = _seconds(lambda: past.backtest(config, {}, timedelta(days=days + 1)))
+    other = replace(config, policy=replace(config.policy, max_lag=timedelta(hours=12)))
+    one, two = (
+        _seconds(partial(past.backtest, config, others, timedelta(days=days + 1)))
+        for others in ({}, {past.OTHER: other})
+    )
     yield "crawls", str(count)
     yield "database, MiB", f"{size / 2**20:.0f}"
     yield "bytes a crawl", f"{size / count:.0f}"
@@ -87,8 +92,10 @@ def _measured(folder: Path, days: float, addresses: int) -> Iterator[tuple[str, 
     yield "read and judge the newest, CPU ms", f"{_seconds(lambda: pipeline.report(config, None)) * 1000:.0f}"
     yield "read for a replay, CPU ms a crawl", f"{reading * 1000:.2f}"
     yield "the same over decoding its JSON", f"{reading / decoding:.2f}"
-    yield "backtest of one policy, CPU s", f"{backtesting:.0f}"
-    yield "backtest, CPU ms a crawl", f"{backtesting / count * 1000:.1f}"
+    yield "backtest of one policy, CPU s", f"{one:.0f}"
+    yield "the same, ms a crawl", f"{one / count * 1000:.1f}"
+    yield "backtest of two policies, CPU s", f"{two:.0f}"
+    yield "that, ms a crawl", f"{two / count * 1000:.1f}"
 
 
 def _seconds(work: Callable[[], object]) -> float:

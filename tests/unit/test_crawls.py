@@ -15,9 +15,11 @@ import pytest
 
 from poolmgr.errors import StoreError
 from poolmgr.judge.history import History, judge_next
+from poolmgr.judge.quality import LEAST_LATENCY, Quality
 from poolmgr.judge.verdict import Policy
-from poolmgr.model import Family, Snapshot
+from poolmgr.model import Family, ReasonCode, Snapshot
 from poolmgr.report.snapshot import to_json
+from poolmgr.store.crawls import packed, unpacked
 from poolmgr.store.database import FILE, MIGRATIONS, Publication, Store, open_store, read_store
 from tests.build import NOW, POOL, keyserver, mesh, pool, snapshot
 from tests.reference import whole_snapshot
@@ -199,6 +201,40 @@ def test_a_replay_makes_the_verdicts_that_the_crawls_made(tmp_path: Path) -> Non
         ours, theirs = one.history, other.history
         assert one.verdicts == other.verdicts
     assert ours == theirs
+
+
+@pytest.mark.parametrize("others", [timedelta(milliseconds=1), timedelta(seconds=1), timedelta(seconds=20), None])
+@pytest.mark.parametrize("slow", [LEAST_LATENCY, LEAST_LATENCY + timedelta(microseconds=1), timedelta(seconds=9)])
+def test_a_replay_knows_who_was_slow(tmp_path: Path, slow: timedelta, others: timedelta | None) -> None:
+    one, *rest = mesh(4)
+    (address,) = one.addresses
+    page, *lookups = address.probes
+    totals = [slow, *[others] * (len(lookups) - 1)]
+    timed = [replace(probe, total=total) for probe, total in zip(lookups, totals, strict=True)]
+    # Two lookups of one service, of which the quicker one counts.
+    again = replace(timed[0], host="own.example.net", total=others)
+    slowed = replace(one, addresses=(replace(address, probes=(page, *timed, again)),))
+    policy = Policy(quality=Quality(max_latency=LEAST_LATENCY, enter_latency=LEAST_LATENCY))
+    with open_store(tmp_path) as store:
+        crawled = snapshot([slowed, *rest])
+        save(store, [crawled])
+        (seen,) = replayed(store, EVER)[1]
+    whole, replay = (judge_next(History(), each, policy, [pool()]).verdicts for each in (crawled, seen))
+    assert replay == whole
+    codes = {reason.code for verdict in whole for reason in verdict.reasons}
+    assert (ReasonCode.SLOW in codes) is (slow > LEAST_LATENCY and (others is None or others > LEAST_LATENCY))
+
+
+def test_a_crawl_of_which_it_is_not_known_who_was_slow_is_replayed_whole(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        save(store, [crawl(NOW)])
+    with closing(sqlite3.connect(tmp_path / FILE)) as database:
+        (blob,) = database.execute("SELECT snapshot FROM crawl").fetchone()
+        document = {name: value for name, value in unpacked(blob).items() if name != "slow"}
+        database.execute("UPDATE crawl SET snapshot = ?", (packed(document),))
+        database.commit()
+    with open_store(tmp_path) as store:
+        assert tuple(replayed(store, EVER)[1]) == (crawl(NOW),)
 
 
 HOLDS = 5

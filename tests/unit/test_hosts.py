@@ -7,7 +7,16 @@ import dns.name
 import pytest
 
 from poolmgr.errors import ParseError
-from poolmgr.hosts import MAX_TEXT, HostName, address_order, host_name, host_order, host_text, parse_host
+from poolmgr.hosts import (
+    MAX_TEXT,
+    HostName,
+    address_order,
+    host_name,
+    host_order,
+    host_text,
+    parse_address,
+    parse_host,
+)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +137,21 @@ def test_names_made_to_hash_alike_in_dnspython_have_hashes_of_their_own() -> Non
     texts = [f"x{''.join(pairs)}.example" for pairs in itertools.product(("19", "20"), repeat=11)]
     assert len({hash(dns.name.from_text(text)) for text in texts}) == 1
     assert len({hash(parse_host(text)) for text in texts}) == len(texts) == 2**11
+
+
+@pytest.mark.parametrize("text", ["192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1"])
+def test_an_address_that_is_read_is_one_object_and_what_ipaddress_makes_of_it(text: str) -> None:
+    address, known = parse_address(text), ipaddress.ip_address(text)
+    assert address is parse_address(text) is parse_host(text)
+    assert (address, hash(address), str(address)) == (known, hash(known), str(known))
+    assert {known: "found"}[address] == {address: "found"}[known] == "found"
+    assert address in ipaddress.ip_network(known)
+
+
+@pytest.mark.parametrize("text", ["", "1.2.3", "1.2.3.256", "01.2.3.4", "1:2", "192.0.2.1/32", "[::1]", "name"])
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        parse_address(text)
 
 
 def test_hosts_sort_by_name_from_the_right_then_ipv4_then_ipv6() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from poolmgr.judge.freshness import Cohort, Reference, Window
 from poolmgr.judge.history import History, Judgement, judge_next
-from poolmgr.judge.lateness import Check, Compared, checks
+from poolmgr.judge.lateness import Check, Compared, checks, failed_checks
 from poolmgr.judge.pace import Count, Pace
 from poolmgr.judge.verdict import Policy
 from poolmgr.model import Keyserver, KeyserverAddress, ReasonCode, Snapshot, State
@@ -81,6 +81,12 @@ def test_of_one_that_is_fresh_only_its_lead_is_looked_at() -> None:
             assert [check.code for check in found] == [ReasonCode.AHEAD]
             assert [check.is_passed for check in found] == [keys == 5]
             assert ReasonCode.BEHIND in [check.code for check in checks(compared, WINDOW)]
+
+
+@pytest.mark.parametrize(("hours_ago", "expected"), [(36, []), (37, [ReasonCode.STUCK])])
+def test_one_that_stood_is_stuck_although_it_is_at_the_frontier_now(hours_ago: int, expected: list[ReasonCode]) -> None:
+    compared = Compared(Count(1_000_000, NOW), frontier(), Count(1_000_000, NOW - hours(hours_ago)), is_up=True)
+    assert [check.code for check in failed_checks(compared, WINDOW)] == expected
 
 
 def test_who_stays_needs_no_less_lag_than_who_comes_in() -> None:
