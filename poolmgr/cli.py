@@ -236,7 +236,11 @@ def plan(path: Path, *, form: str, check: bool, file: Path | None) -> None:
 
 
 @main.command()
-@click.option("--force", is_flag=True, help="Publish this once, whatever the limits and doubts say.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Publish this once, whatever the limits say. A crawl that is not believed counts for nobody all the same.",
+)
 @click.pass_obj
 def run(path: Path, *, force: bool) -> None:
     """Crawl, judge, plan and publish, under one lock: the command for cron.

@@ -7,11 +7,11 @@ where it is shown (report, web, log), because only there is known for what.
 from __future__ import annotations
 
 import enum
+import ipaddress
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Self
 
 import dns.exception
 import dns.name
@@ -27,14 +27,18 @@ class Family(enum.StrEnum):
     IPV6 = "ipv6"
 
     @classmethod
-    def of(cls, address: IPAddress) -> Self:
+    def of(cls, address: IPAddress) -> Family:
         """Return the family of `address`."""
-        return cls.IPV4 if address.version == 4 else cls.IPV6
+        return _IPV4 if isinstance(address, ipaddress.IPv4Address) else _IPV6
 
     @property
     def rdtype(self) -> str:
         """The record type that holds an address of this family."""
         return "A" if self is Family.IPV4 else "AAAA"
+
+
+_IPV4, _IPV6 = Family.IPV4, Family.IPV6
+# To look a member of an enum up by its class takes CPython 3.11 as long as five names.
 
 
 class Service(enum.StrEnum):
@@ -122,6 +126,9 @@ class Outcome(enum.StrEnum):
     UNRESOLVED = "unresolved"
 
 
+_OK = Outcome.OK
+
+
 @dataclass(frozen=True, slots=True)
 class Certificate:
     """The certificate that an endpoint showed, chain and name verified: `not_after` is its end, aware UTC."""
@@ -160,7 +167,7 @@ class Probe:
     @property
     def is_good(self) -> bool:
         """Whether the endpoint did what a client needs."""
-        return self.outcome is Outcome.OK
+        return self.outcome is _OK
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,10 +241,13 @@ class ReasonCode(enum.StrEnum):
     CANARY = "canary"
     COHORT = "cohort"
     SERVICE = "service"
+    UNRELIABLE = "unreliable"
+    SLOW = "slow"
     CERTIFICATE = "certificate"
     JOINING = "joining"
     PROBATION = "probation"
     FLAPPING = "flapping"
+    FALLING = "falling"
     CAP = "cap"
     NETWORK = "network"
     RELAXED = "relaxed"
@@ -279,6 +289,9 @@ class State(enum.StrEnum):
     OUT = "out"
 
 
+_OUT, _MEMBER = State.OUT, State.MEMBER
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """What was decided of one address for one pool.
@@ -287,6 +300,7 @@ class Verdict:
     it will fail unless something is done, such as a certificate that ends soon, or one that it fails now and for the
     first time. `since` is when it came in or went out, None where no earlier crawl was judged. `progress` counts crawls
     in a row towards the other side, and how many it takes: an address that is out is joining, another one is leaving.
+    `is_falling` says that it failed so often in a row that others are to have its place.
     """
 
     pool: dns.name.Name
@@ -297,11 +311,12 @@ class Verdict:
     warnings: tuple[Reason, ...] = ()
     since: datetime | None = None
     progress: tuple[int, int] | None = None
+    is_falling: bool = False
 
     def __post_init__(self) -> None:
-        if self.state is State.OUT and not self.reasons:
+        if not self.reasons and self.state is _OUT:
             raise ValueError(f"{self.address} is out of {self.pool} without a reason")
-        if self.state is State.MEMBER and (self.reasons or self.address is None):
+        if self.state is _MEMBER and (self.reasons or self.address is None):
             raise ValueError(f"{self.address} cannot be a member of {self.pool}: {self.reasons}")
 
 

@@ -339,7 +339,7 @@ def _assess(config: Config, state: _State, snapshot: Snapshot) -> Assessment:
 def _assessed(config: Config, state: _State, snapshot: Snapshot, judgement: Judgement) -> Assessment:
     members, chosen = ({}, None) if state.last is None else (state.last.members, state.last.chosen)
     selection = choose(config, judgement, members, chosen)
-    doubts = doubts_of(snapshot, now(), config.zone.trust, state.history.answering)
+    doubts = doubts_of(judgement.snapshot, now(), config.zone.max_age)
     return Assessment(snapshot, judgement, selection, doubts)
 
 

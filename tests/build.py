@@ -184,7 +184,7 @@ def judge(
             warnings=each.warnings,
         )
         for of in pools
-        for each in instants(crawled, policy, of, known, paces, {})
+        for each in instants(crawled, policy, of, known, paces, {}, {})
     )
     return verdicts, known
 

@@ -19,13 +19,13 @@ from poolmgr.crawl.probe import Canary, Exchange, Lookup, Search
 from poolmgr.crawl.resolve import Nameservers
 from poolmgr.crawl.spider import Crawl
 from poolmgr.hosts import HostName, host_name
+from poolmgr.judge.quality import Quality
 from poolmgr.judge.steadiness import Steadiness
 from poolmgr.judge.verdict import Policy
 from poolmgr.model import Allowance, Family, Overrides, Pool, Service, Vhost
 from poolmgr.publish.rfc2136 import Primary
 from poolmgr.publish.tsig import KeyFile, KeySource, SecretFile, SecretInEnvironment
 from poolmgr.publish.zonefile import Verify, ZoneFile
-from poolmgr.zone.plan import Trust
 from poolmgr.zone.serial import Scheme
 
 
@@ -39,7 +39,7 @@ class Zone:
     origin: dns.name.Name
     skeleton: Path | None
     serial: Scheme
-    trust: Trust
+    max_age: timedelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,10 +153,18 @@ def _policy(policy: schema.PolicySection) -> Policy:
         max_lead=policy.max_lead,
         lag_tolerance=policy.lag_tolerance,
         min_cohort=policy.min_cohort,
+        quality=Quality(
+            min_reliability=policy.min_reliability,
+            enter_reliability=policy.enter_reliability,
+            max_latency=policy.max_latency,
+            enter_latency=policy.enter_latency,
+        ),
+        min_seen=policy.min_seen,
         certificate_warning=policy.certificate_warning,
         steadiness=Steadiness(
             rise=policy.rise,
             fall=policy.fall,
+            drop=policy.drop,
             probation=policy.probation,
             flap_wait=policy.flap_wait,
             flap_limit=policy.flap_limit,
@@ -173,7 +181,7 @@ def _zone(zone: schema.ZoneSection, folder: Path) -> Zone:
         origin=zone.origin,
         skeleton=_below(folder, zone.skeleton),
         serial=zone.serial,
-        trust=Trust(max_age=zone.max_age, min_seen=zone.min_seen),
+        max_age=zone.max_age,
     )
 
 

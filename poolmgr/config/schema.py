@@ -27,6 +27,7 @@ from poolmgr.crawl.resolve import Nameservers
 from poolmgr.crawl.spider import PORTS, Crawl
 from poolmgr.errors import ParseError
 from poolmgr.hosts import Host, HostName, IPAddress, IPNetwork
+from poolmgr.judge.quality import Quality
 from poolmgr.judge.steadiness import Steadiness
 from poolmgr.judge.verdict import Policy
 from poolmgr.model import Family, Outcome, Pool, Service, Vhost, WhenShort
@@ -34,7 +35,7 @@ from poolmgr.publish.rfc2136 import Primary
 from poolmgr.publish.tsig import ALGORITHMS
 from poolmgr.publish.zonefile import Checker, Verify, ZoneFile
 from poolmgr.version import Version
-from poolmgr.zone.plan import Trust
+from poolmgr.zone.plan import MAX_AGE
 from poolmgr.zone.serial import Scheme
 
 _NONE, _SECOND, _DAY = timedelta(0), timedelta(seconds=1), timedelta(days=1)
@@ -229,6 +230,18 @@ class PolicySection(Section):
     """Keys that a count may be off whatever time that is."""
     min_cohort: Annotated[int, kind.number(1, 1000)] = _default(Policy, "min_cohort")
     """Keyservers from which on a cohort is judged by itself."""
+    min_reliability: Annotated[float, kind.PERCENT] = _written(kind.percent_text(_default(Quality, "min_reliability")))
+    """Share of the last week in which an address must not have been seen to fail."""
+    enter_reliability: Annotated[float, kind.PERCENT] = _written(
+        kind.percent_text(_default(Quality, "enter_reliability"))
+    )
+    """The same for an address that is to come in."""
+    max_latency: Timeout = _written(kind.duration_text(_default(Quality, "max_latency")))
+    """Time within which a lookup must be answered."""
+    enter_latency: Timeout = _written(kind.duration_text(_default(Quality, "enter_latency")))
+    """The same for an address that is to come in."""
+    min_seen: Annotated[float, kind.PERCENT] = _written(kind.percent_text(_default(Policy, "min_seen")))
+    """Share of a family's addresses answering lately that a crawl must see answering, or it counts for nothing."""
     certificate_warning: Annotated[timedelta, kind.duration(_DAY, 365 * _DAY)] = _written(
         kind.duration_text(_default(Policy, "certificate_warning"))
     )
@@ -236,7 +249,9 @@ class PolicySection(Section):
     rise: Annotated[int, LOOKS] = _default(Steadiness, "rise")
     """Good crawls in a row after which an address comes in."""
     fall: Annotated[int, LOOKS] = _default(Steadiness, "fall")
-    """Bad crawls in a row after which an address goes out."""
+    """Bad crawls in a row after which an address gives its place to another that is eligible."""
+    drop: Annotated[int, LOOKS] = _default(Steadiness, "drop")
+    """Bad crawls in a row after which an address goes out and has to come in anew."""
     fast_fall: tuple[Annotated[Outcome, FAILURE], ...] = _written(
         tuple(sorted(map(str, _default(Policy, "fast_fall"))))
     )
@@ -365,12 +380,8 @@ class ZoneSection(Section):
     """Zone file with everything in the zone but the pools. Needed by zone file targets."""
     serial: Annotated[Scheme, kind.choice(*Scheme)] = _written(str(Scheme.UNIXTIME))
     """What the SOA serial says, beside being newer than the last one."""
-    max_age: Annotated[timedelta, kind.duration(60 * _SECOND, 30 * _DAY)] = _written(
-        kind.duration_text(_default(Trust, "max_age"))
-    )
+    max_age: Annotated[timedelta, kind.duration(60 * _SECOND, 30 * _DAY)] = _written(kind.duration_text(MAX_AGE))
     """Age of a crawl beyond which it changes nothing."""
-    min_seen: Annotated[float, kind.PERCENT] = _written(kind.percent_text(_default(Trust, "min_seen")))
-    """Share of a family's addresses answering lately that a crawl must see answering, or it changes nothing."""
 
 
 class VerifySection(Section):

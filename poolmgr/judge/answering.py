@@ -7,11 +7,16 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from poolmgr.judge.once import once
 from poolmgr.judge.reliability import MAX_GAP
 from poolmgr.model import Family, Snapshot
 
 FADE = timedelta(days=1)
 """The time constant: after an outage of the whole mesh the few that are left are believed within a day or two."""
+
+
+LEAST_SEEN = 4
+"""Addresses that must have answered lately for one crawl to have seen too few: of fewer, half may well be down."""
 
 
 class Answering(NamedTuple):
@@ -21,6 +26,7 @@ class Answering(NamedTuple):
     mean: float
 
 
+@once
 def answering_now(snapshot: Snapshot) -> Mapping[Family, int]:
     """Return how many addresses of each family gave at least one good answer."""
     counts = dict.fromkeys(Family, 0)
@@ -29,6 +35,22 @@ def answering_now(snapshot: Snapshot) -> Mapping[Family, int]:
             if any(probe.is_good for probe in address.probes):
                 counts[Family.of(address.address)] += 1
     return counts
+
+
+def doubts_of(snapshot: Snapshot, before: Mapping[Family, Answering], min_seen: float) -> Mapping[Family, str]:
+    """Return, for each family for which a crawl is not to be believed, why: the start of a sentence.
+
+    It was blind, or saw less than `min_seen` (0 to 1) of as many answer as did `before`.
+    """
+    found = {}
+    for family, seen in answering_now(snapshot).items():
+        last = before.get(family)
+        if family in snapshot.blind:
+            found[family] = f"the crawl was blind for {family}: {snapshot.blind[family]}"
+        elif last is not None and round(last.mean) >= LEAST_SEEN and seen < min_seen * last.mean:
+            usual = f"lately it was {last.mean:.0f}, and at least {min_seen:.0%} is asked for (min_seen)"
+            found[family] = f"in the crawl {seen} {family} addresses answered, {usual}"
+    return found
 
 
 def answered(before: Mapping[Family, Answering], snapshot: Snapshot) -> Mapping[Family, Answering]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import NamedTuple
 
 import dns.name
@@ -37,8 +37,8 @@ class Published(NamedTuple):
     at: datetime
 
 
-Publish = Callable[[History, Judgement, Published | None], Published | None]
-"""Returns what is published after a crawl: given the history it was judged by, the judgement, and what was before it.
+Publish = Callable[[Judgement, Published | None], Published | None]
+"""Returns what is published after a crawl: given the judgement of it, and what was published before.
 
 None where nothing is published yet.
 """
@@ -93,10 +93,12 @@ def replay(
     """
     for snapshot in snapshots:
         judgement = judge_next(history, snapshot, rules.policy, rules.pools)
-        published = rules.publish(history, judgement, published)
+        published = rules.publish(judgement, published)
         history = judgement.history
         members = {} if published is None else published.members
-        yield Round(snapshot.finished, members, _failing(judgement.verdicts, rules.pools), frozenset(snapshot.blind))
+        yield Round(
+            snapshot.finished, members, _failing(judgement.verdicts, rules.pools), frozenset(judgement.snapshot.blind)
+        )
 
 
 def fates(replays: Mapping[str, tuple[Rules, Iterator[Round]]], since: datetime) -> Mapping[str, tuple[Fate, ...]]:
@@ -163,14 +165,17 @@ class _Tally:
 
 
 def _failing(verdicts: Iterable[Verdict], pools: Iterable[Pool]) -> Mapping[dns.name.Name, frozenset[IPAddress]]:
-    failing: dict[dns.name.Name, set[IPAddress]] = {pool.name: set() for pool in pools}
-    for verdict in verdicts:
-        if verdict.address is not None and _is_failing(verdict):
-            failing[verdict.pool].add(verdict.address)
-    return {pool: frozenset(addresses) for pool, addresses in failing.items()}
+    failing = {pool.name: frozenset[IPAddress]() for pool in pools}
+    for pool, of_pool in groupby(verdicts, key=_pool_of):
+        failing[pool] |= {one.address for one in of_pool if one.address is not None and _is_failing(one)}
+    return failing
+
+
+def _pool_of(verdict: Verdict) -> dns.name.Name:
+    return verdict.pool
 
 
 def _is_failing(verdict: Verdict) -> bool:
     """Return whether the look itself was bad: what an address that is still in is bad for is among its warnings."""
     reasons = verdict.reasons + verdict.warnings
-    return bool(reasons) and not FAILING.isdisjoint(reason.code for reason in reasons)
+    return bool(reasons) and not FAILING.isdisjoint([reason.code for reason in reasons])

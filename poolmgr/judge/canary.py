@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from poolmgr.judge.lateness import Check, Words, hours
+from poolmgr.judge.once import once
 from poolmgr.judge.votes import reached, weights
 from poolmgr.model import Keyserver, KeyserverAddress, ReasonCode
 
@@ -65,6 +66,7 @@ class Canary(NamedTuple):
         return Words(gave, newest, sentence)
 
 
+@once
 def newest_version(keyservers: Iterable[Keyserver], now: datetime, least: int) -> datetime | None:
     """Return the newest version of the canary key that the mesh has, None where too few gave one.
 

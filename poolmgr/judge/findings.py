@@ -9,6 +9,7 @@ from datetime import timedelta
 from poolmgr.judge.canary import Canary
 from poolmgr.judge.freshness import LEAST_COUNT, Reference, reference_for, version_of
 from poolmgr.judge.lateness import Check, checks
+from poolmgr.judge.quality import quality_checks
 from poolmgr.judge.steadiness import Look, Standing, Steadiness, duration, obstacles, wait_of
 from poolmgr.judge.verdict import (
     RULES,
@@ -179,6 +180,12 @@ def _services(case: Case) -> Iterator[_Measure]:
                 break
 
 
+def _quality(case: Case) -> Iterator[_Measure]:
+    for service in sorted(case.pool.services):
+        checked = quality_checks(service, case.address, case.reliability, case.policy.quality, is_up=case.is_up)
+        yield from map(_of_check, checked)
+
+
 def _certificates(case: Case) -> Iterator[_Measure]:
     if Service.HKPS not in case.pool.services:
         return
@@ -216,5 +223,6 @@ _MEASURES: tuple[Callable[[Case], Iterator[_Measure]], ...] = (
     _page,
     _counts,
     _services,
+    _quality,
     _certificates,
 )

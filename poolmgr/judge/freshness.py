@@ -11,10 +11,13 @@ from typing import NamedTuple
 
 from poolmgr.errors import ParseError
 from poolmgr.hosts import IPAddress
+from poolmgr.judge.once import once
 from poolmgr.judge.pace import LEAST_SPAN, Count, Lag, Pace
 from poolmgr.judge.votes import Ballot, Vote, middle, second_largest, total, weighed
 from poolmgr.model import Ask, Keyserver, KeyserverAddress, Outcome, Snapshot, Stats
 from poolmgr.version import Version
+
+_STATS, _OK = Ask.STATS, Outcome.OK
 
 LEAST_COUNT = 2
 """A count of 0 or 1 is a keyserver that has not loaded its keys: it says nothing of the mesh, and has no vote."""
@@ -131,7 +134,7 @@ def count_of(address: KeyserverAddress) -> Count | None:
         return None
     asked = None
     for probe in address.probes:
-        if probe.ask is Ask.STATS and probe.outcome is Outcome.OK and (asked is None or probe.started > asked):
+        if probe.ask is _STATS and probe.outcome is _OK and (asked is None or probe.started > asked):
             asked = probe.started
     if asked is None:
         return None
@@ -149,14 +152,20 @@ def references(keyservers: Iterable[Keyserver], window: Window, paces: Paces = N
     absurdly high, zero or stuck, leave it where it is. Where enough agree, the cohort's frontier in `paces` has reached
     it.
     """
+    return {
+        cohort: _reference(cohort, votes, window, paces.frontiers.get(cohort, Pace()))
+        for cohort, votes in _votes(tuple(keyservers)).items()
+    }
+
+
+@once
+def _votes(keyservers: tuple[Keyserver, ...]) -> Mapping[Cohort, tuple[Vote, ...]]:
+    """Return the votes of each cohort, in cohort order."""
     ballots: dict[Cohort, list[Ballot]] = defaultdict(list)
     for keyserver in keyservers:
         for cohort, ballot in _ballots(keyserver).items():
             ballots[cohort].append(ballot)
-    return {
-        cohort: _reference(cohort, weighed(ballots[cohort]), window, paces.frontiers.get(cohort, Pace()))
-        for cohort in sorted(ballots)
-    }
+    return {cohort: weighed(ballots[cohort]) for cohort in sorted(ballots)}
 
 
 def _ballots(keyserver: Keyserver) -> Mapping[Cohort, Ballot]:
@@ -211,6 +220,14 @@ def reference_for(stats: Stats, known: Mapping[Cohort, Reference], window: Windo
     return min(agreeing, key=lambda reference: abs(reference.keys - keys), default=None)
 
 
+@once
+def _counts(keyservers: tuple[Keyserver, ...]) -> tuple[tuple[IPAddress, Count], ...]:
+    """Return the count of every address that gave one."""
+    addresses = (address for keyserver in keyservers for address in keyserver.addresses)
+    counted = ((address.address, count_of(address)) for address in addresses)
+    return tuple((address, count) for address, count in counted if count is not None)
+
+
 def paces_after(
     paces: Paces, known: Mapping[Cohort, Reference], snapshot: Snapshot, addresses: Collection[IPAddress]
 ) -> Paces:
@@ -225,11 +242,8 @@ def paces_after(
     counts = dict(paces.counts)
     for address in set(counts).difference(addresses):
         del counts[address]
-    for keyserver in snapshot.keyservers:
-        for seen in keyserver.addresses:
-            count = count_of(seen)
-            if count is not None:
-                before = counts.get(seen.address)
-                if before is None or before.keys != count.keys:
-                    counts[seen.address] = count
+    for address, count in _counts(snapshot.keyservers):
+        before = counts.get(address)
+        if before is None or before.keys != count.keys:
+            counts[address] = count
     return Paces(frontiers=frontiers, counts=counts)

@@ -8,20 +8,21 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import groupby
 
 import dns.name
 
 from poolmgr.hosts import Host, IPAddress, address_order
-from poolmgr.judge.answering import Answering, answered
+from poolmgr.judge.answering import Answering, answered, doubts_of
 from poolmgr.judge.freshness import Cohort, Paces, Reference, paces_after, references
-from poolmgr.judge.reliability import Reliability, observed
+from poolmgr.judge.once import once
+from poolmgr.judge.reliability import Reliability, ServiceKey, observed
 from poolmgr.judge.steadiness import Look, Standing, Steadiness, is_final, looked, obstacles
 from poolmgr.judge.verdict import Instant, Policy, instants
 from poolmgr.model import (
     Ask,
     Endpoint,
     Family,
+    Keyserver,
     KeyserverAddress,
     Outcome,
     Pool,
@@ -43,23 +44,24 @@ MAX_ABSENT = 5000
 A name whose addresses are others at each crawl must not fill the store.
 """
 
+_LOOKUP = Ask.LOOKUP
+
 RoundsKey = tuple[dns.name.Name, Family]
-StandingKey = tuple[dns.name.Name, IPAddress]
-ServiceKey = tuple[IPAddress, Service]
+Standings = Mapping[dns.name.Name, Mapping[IPAddress, Standing]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
     """What is remembered of the crawls so far.
 
-    `crawls` counts by pool and family those that it was judged by, without the blind ones. `standings` are by pool and
-    address, `reliability` by address and service. `addresses` are those that each keyserver's name led to at the last
-    crawl, or before it while one that is up lingers. `answering` says how many addresses of each family answer,
-    `paces` how key counts went.
+    `crawls` counts by pool and family those that it was judged by, without the blind ones. `standings` are by pool, of
+    those that have any, and address, `reliability` by address and service. `addresses` are those that each keyserver's
+    name led to at the last crawl, or before it while one that is up lingers. `answering` says how many addresses of
+    each family answer, `paces` how key counts went.
     """
 
     crawls: Mapping[RoundsKey, int] = field(default_factory=dict)
-    standings: Mapping[StandingKey, Standing] = field(default_factory=dict)
+    standings: Standings = field(default_factory=dict)
     reliability: Mapping[ServiceKey, Reliability] = field(default_factory=dict)
     addresses: Mapping[Host, tuple[IPAddress, ...]] = field(default_factory=dict)
     answering: Mapping[Family, Answering] = field(default_factory=dict)
@@ -70,8 +72,8 @@ class History:
 class Judgement:
     """One crawl judged: `verdicts` by pool, keyserver and address as they stand in `snapshot`.
 
-    `snapshot` is the crawl with the addresses that lingered, `references` are what key counts were compared with, and
-    `history` is what the next crawl is judged by.
+    `snapshot` is the crawl with the addresses that lingered, `blind` for each family for which it is not believed.
+    `references` are what key counts were compared with, and `history` is what the next crawl is judged by.
     """
 
     snapshot: Snapshot
@@ -84,78 +86,89 @@ def judge_next(history: History, snapshot: Snapshot, policy: Policy, pools: Iter
     """Judge the crawl `snapshot`, which came after those that `history` is made of.
 
     Each address is eligible for a pool while its standing there is up, and otherwise out with all the reasons. An
-    address that the crawl did not meet has had a bad look. What a crawl that was blind for a family saw of it counts
-    for nothing. No verdict says member yet: that is the selection's.
+    address that the crawl did not meet has had a bad look. What a crawl saw of a family for which it is not believed
+    counts for nothing. No verdict says member yet: that is the selection's.
     """
     pools = tuple(pools)
-    seen = _lingering(snapshot, history.addresses)
-    before = _by_pool(history.standings)
+    doubts = doubts_of(snapshot, history.answering, policy.min_seen)
+    seen = _lingering(replace(snapshot, blind=doubts) if doubts else snapshot, history.addresses)
     known = references(seen.keyservers, policy.window, history.paces)
     crawls = {
         (pool.name, family): history.crawls.get((pool.name, family), 0) + (family not in seen.blind)
         for pool in pools
         for family in Family
     }
-    met = {address.address for keyserver in seen.keyservers for address in keyserver.addresses}
-    reliability = _remembered({**history.reliability, **dict(_observations(history, seen))}, met, seen.finished)
-    unmet = dict(_unmet(history.standings, met, seen, policy.steadiness, crawls))
-    missing = {address for _, address in unmet}.union(set(history.paces.counts).difference(met))
+    met = _met(seen.keyservers)
+    reliability = _reliability_after(history.reliability, seen)
+    unmet = tuple(_unmet(history.standings, met, seen, policy.steadiness, crawls))
+    missing = {address for _, address, _ in unmet}.union(set(history.paces.counts).difference(met))
     remembered = met.union(
         address for address in missing if any((address, service) in reliability for service in Service)
     )
-    standings = {key: standing for key, standing in unmet.items() if key[1] in remembered}
+    standings: dict[dns.name.Name, dict[IPAddress, Standing]] = {pool.name: {} for pool in pools}
+    for name, address, standing in unmet:
+        if address in remembered:
+            standings[name][address] = standing
     verdicts = []
     for pool in pools:
         rounds = {family: crawls[pool.name, family] for family in Family}
-        for instant in instants(seen, policy, pool, known, history.paces, before.get(pool.name, {})):
+        before, of_pool = history.standings.get(pool.name, {}), standings[pool.name]
+        for instant in instants(seen, policy, pool, known, history.paces, before, reliability):
             if instant.address is None:
                 verdicts.append(_verdict(instant, State.OUT, instant.reasons))
                 continue
             family = Family.of(instant.address)
-            verdict, standing = _steadied(instant, seen, policy, rounds[family], is_blind=family in seen.blind)
+            verdict, after = _steadied(instant, seen, policy, rounds[family], is_blind=family in seen.blind)
             verdicts.append(verdict)
-            if standing is not None:
-                standings[pool.name, instant.address] = standing
+            if after is not None:
+                of_pool[instant.address] = after
     return Judgement(
         snapshot=seen,
         verdicts=tuple(verdicts),
         references=known,
         history=History(
             crawls=crawls,
-            standings=standings,
+            standings={name: of_pool for name, of_pool in standings.items() if of_pool},
             reliability=reliability,
             addresses=dict(_known_addresses(history.addresses, seen, standings)),
             paces=paces_after(history.paces, known, seen, remembered),
-            answering=answered(history.answering, seen),
+            answering=answered(history.answering, snapshot),
         ),
     )
 
 
-def _by_pool(standings: Mapping[StandingKey, Standing]) -> Mapping[dns.name.Name, Mapping[IPAddress, Standing]]:
-    """Return `standings` by pool and then by address: to hash a pool's name takes longer than to judge by it."""
-    of: dict[dns.name.Name, dict[IPAddress, Standing]] = {}
-    for pool, items in groupby(standings.items(), key=lambda item: item[0][0]):
-        of.setdefault(pool, {}).update((address, standing) for (_, address), standing in items)
-    return of
+@once
+def _met(keyservers: tuple[Keyserver, ...]) -> frozenset[IPAddress]:
+    return frozenset(address.address for keyserver in keyservers for address in keyserver.addresses)
 
 
 def _unmet(
-    standings: Mapping[StandingKey, Standing],
+    standings: Standings,
     met: Collection[IPAddress],
     snapshot: Snapshot,
     rule: Steadiness,
     crawls: Mapping[RoundsKey, int],
-) -> Iterator[tuple[StandingKey, Standing]]:
+) -> Iterator[tuple[dns.name.Name, IPAddress, Standing]]:
     """Yield the standings of the addresses that the crawl did not meet, for the pools that there still are."""
     gone = Reason(ReasonCode.NO_ADDRESS, "none", "at least 1", "no name led to this address")
     look = Look(snapshot.finished, (gone,), is_final=False)
-    for (pool, address), standing in standings.items():
-        if address in met:
-            continue
-        rounds = crawls.get((pool, Family.of(address)))
-        if rounds is not None:
-            is_blind = Family.of(address) in snapshot.blind
-            yield (pool, address), standing if is_blind else looked(standing, look, rule, rounds=rounds)
+    for pool, of_pool in standings.items():
+        missing = set(of_pool).difference(met)
+        for address, standing in of_pool.items() if missing else ():
+            rounds = crawls.get((pool, Family.of(address))) if address in missing else None
+            if rounds is not None:
+                is_blind = Family.of(address) in snapshot.blind
+                yield pool, address, standing if is_blind else looked(standing, look, rule, rounds=rounds)
+
+
+@once
+def _reliability_after(
+    before: Mapping[ServiceKey, Reliability], snapshot: Snapshot
+) -> Mapping[ServiceKey, Reliability]:
+    """Return `before` with the crawl in it: the same for all policies, which have it from one crawl to the next."""
+    after = dict(before)
+    after.update(_observations(before, snapshot))
+    return _remembered(after, _met(snapshot.keyservers), snapshot.finished)
 
 
 def _remembered(
@@ -180,14 +193,15 @@ def _remembered(
 
 
 def _known_addresses(
-    before: Mapping[Host, tuple[IPAddress, ...]], snapshot: Snapshot, standings: Mapping[StandingKey, Standing]
+    before: Mapping[Host, tuple[IPAddress, ...]], snapshot: Snapshot, standings: Standings
 ) -> Iterator[tuple[Host, tuple[IPAddress, ...]]]:
     """Yield each keyserver's addresses; of those that lingered, the ones that are up in some pool.
 
     Of a family that the crawl was blind for, they are those `before`.
     """
     is_lingering = any(keyserver.problem is not None and keyserver.addresses for keyserver in snapshot.keyservers)
-    up = {address for (_, address), standing in standings.items() if standing.is_up} if is_lingering else set()
+    of_pools = standings.values() if is_lingering else ()
+    up = {address for of_pool in of_pools for address, standing in of_pool.items() if standing.is_up}
     now = {
         keyserver.name: [
             address.address for address in keyserver.addresses if keyserver.problem is None or address.address in up
@@ -214,11 +228,12 @@ def _steadied(
     since, streak = (None, 0) if standing is None else (standing.since, standing.streak)
     if standing is not None and standing.is_up:
         warnings = (*instant.warnings, *instant.reasons)
-        progress = (-streak, rule.fall) if streak < 0 else None
+        progress = (-streak, rule.last) if streak < 0 else None
         up = instant._replace(warnings=warnings) if instant.reasons else instant
-        return _verdict(up, State.ELIGIBLE, (), since, progress), standing
+        verdict = _verdict(up, State.ELIGIBLE, (), since, progress)
+        return replace(verdict, is_falling=True) if -streak >= rule.fall else verdict, standing
     if standing is None or is_blind:
-        sentence = "this crawl was blind, and lets nobody in"
+        sentence = "this crawl is not believed, and lets nobody in"
         good = max(streak, 0)
         reasons = instant.reasons or (Reason(ReasonCode.JOINING, str(good), str(rule.rise), sentence),)
     else:
@@ -246,14 +261,15 @@ def _verdict(
     )
 
 
-def _is_final(reasons: Iterable[Reason], fast_fall: Collection[Outcome]) -> bool:
+def _is_final(reasons: Collection[Reason], fast_fall: Collection[Outcome]) -> bool:
     """Return whether one look is enough: a service ended so, or the stats page did wherever it was asked for."""
-    reasons = tuple(reasons)
-    if not reasons:
+    if is_final(reasons):
+        return True
+    if all(reason.outcome not in fast_fall for reason in reasons):
         return False
     pages = {reason.outcome for reason in reasons if reason.code is ReasonCode.STATS}
     services = {reason.outcome for reason in reasons if reason.code is ReasonCode.SERVICE}
-    return is_final(reasons) or (bool(pages) and pages.issubset(fast_fall)) or not services.isdisjoint(fast_fall)
+    return (bool(pages) and pages.issubset(fast_fall)) or not services.isdisjoint(fast_fall)
 
 
 def _lingering(snapshot: Snapshot, addresses: Mapping[Host, tuple[IPAddress, ...]]) -> Snapshot:
@@ -264,7 +280,7 @@ def _lingering(snapshot: Snapshot, addresses: Mapping[Host, tuple[IPAddress, ...
     """
     if all(keyserver.problem is None or keyserver.addresses for keyserver in snapshot.keyservers):
         return snapshot
-    met = {address.address for keyserver in snapshot.keyservers for address in keyserver.addresses}
+    met = _met(snapshot.keyservers)
     keyservers = tuple(
         replace(
             keyserver,
@@ -294,17 +310,20 @@ def _unresolved(address: IPAddress, problem: str, started: datetime) -> Keyserve
     return KeyserverAddress(address, None, (probe,))
 
 
-def _observations(history: History, snapshot: Snapshot) -> Iterator[tuple[ServiceKey, Reliability]]:
+def _observations(
+    before: Mapping[ServiceKey, Reliability], snapshot: Snapshot
+) -> Iterator[tuple[ServiceKey, Reliability]]:
     """Yield the reliability of every service that the crawl observed."""
     for keyserver in snapshot.keyservers:
         for address in keyserver.addresses:
             if not address.probes or (snapshot.blind and Family.of(address.address) in snapshot.blind):
                 continue
-            asked_for = () if address.stats is not None else Service
-            known = [service for service in asked_for if (address.address, service) in history.reliability]
+            known = []
+            if address.stats is None:
+                known = [service for service in Service if (address.address, service) in before]
             for service, is_good in _services(address, known).items():
                 key = (address.address, service)
-                yield key, observed(history.reliability.get(key), snapshot.finished, is_good=is_good)
+                yield key, observed(before.get(key), snapshot.finished, is_good=is_good)
 
 
 def _services(address: KeyserverAddress, known: Collection[Service]) -> Mapping[Service, bool]:
@@ -314,7 +333,7 @@ def _services(address: KeyserverAddress, known: Collection[Service]) -> Mapping[
     """
     good: dict[Service, bool] = {}
     for probe in address.probes:
-        if probe.ask is Ask.LOOKUP:
+        if probe.ask is _LOOKUP:
             service = probe.endpoint.service
             good[service] = good.get(service, False) or probe.is_good
     if address.stats is None:

@@ -61,6 +61,23 @@ def checks(compared: Compared, window: Window) -> Iterator[Check]:
     return (check for check in found if check.code is ReasonCode.AHEAD) if compared.is_fresh else found
 
 
+def failed_checks(compared: Compared, window: Window) -> tuple[Check, ...]:
+    """Return those of `checks` that are not passed."""
+    if _is_near(compared, window):
+        return ()
+    return tuple(check for check in checks(compared, window) if not check.is_passed)
+
+
+def _is_near(compared: Compared, window: Window) -> bool:
+    """Return whether a count is so near to the frontier that it passes all of `checks`, as most do in each crawl."""
+    count, pace, still = compared.count, compared.reference.pace, compared.still
+    if still is not None and still.keys == count.keys and count.at - still.at > window.max_lag:
+        return False
+    # Else it may be that keys count, and not hours.
+    is_in_hours = pace.keys_an_hour > 0 and window.is_known(pace) and count.keys >= pace.points[0].keys
+    return is_in_hours and abs(pace.keys(count.at) - count.keys) <= window.tolerance
+
+
 def _checks(compared: Compared, window: Window) -> Iterator[Check]:
     lag = compared.reference.lag(compared.count, window)
     if lag is None or lag.time is None:

@@ -12,6 +12,11 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from poolmgr.hosts import IPAddress
+from poolmgr.model import Service
+
+ServiceKey = tuple[IPAddress, Service]
+
 WINDOWS: Mapping[str, timedelta] = {
     "2h": timedelta(hours=2),
     "8h": timedelta(hours=8),
@@ -23,6 +28,9 @@ WINDOWS: Mapping[str, timedelta] = {
 
 MAX_GAP = timedelta(hours=1)
 """The longest time that one observation stands for: what lies before was not looked at."""
+
+UNSEEN = 0.95
+"""How good time counts in which nobody looked: most that answer now did then, and who was seen to is better."""
 
 _SECONDS = tuple(window.total_seconds() for window in WINDOWS.values())
 _NOTHING = (0.0,) * len(_SECONDS)
@@ -41,13 +49,18 @@ class Reliability(NamedTuple):
 
     def share(self, window: str) -> float | None:
         """Return the share of good observations in the window of that name, 0 to 1; None where nothing was seen."""
-        index = list(WINDOWS).index(window)
+        index = _index(window)
         return self.good[index] / self.seen[index] if self.seen[index] > 0 else None
+
+    def failed(self, window: str) -> float:
+        """Return the share of the window of that name, 0 to 1, in which it was seen to fail."""
+        index = _index(window)
+        return self.seen[index] - self.good[index]
 
     @property
     def score(self) -> float:
-        """Return one number, 0 to 1: the mean over the windows, in which what was not seen counts as half good."""
-        terms = [good + (1 - seen) / 2 for good, seen in zip(self.good, self.seen, strict=True)]
+        """Return one number, 0 to 1: the mean over the windows, in which what was not seen counts as UNSEEN."""
+        terms = [good + (1 - seen) * UNSEEN for good, seen in zip(self.good, self.seen, strict=True)]
         return sum(terms) / len(terms)
 
 
@@ -62,6 +75,11 @@ def _faded(shares: tuple[float, ...], keeps: tuple[float, ...], weights: tuple[f
     # Written out it takes a third of the time, and it is done for every service at each crawl.
     (a, b, c, d, e), (ka, kb, kc, kd, ke), (wa, wb, wc, wd, we) = shares, keeps, weights
     return (a * ka + wa, b * kb + wb, c * kc + wc, d * kd + wd, e * ke + we)
+
+
+@functools.cache
+def _index(window: str) -> int:
+    return list(WINDOWS).index(window)
 
 
 @functools.lru_cache(maxsize=64)

@@ -15,19 +15,18 @@ from itertools import groupby
 import dns.name
 
 from poolmgr.hosts import Host, IPAddress, address_order, host_text
-from poolmgr.judge.history import ServiceKey
-from poolmgr.judge.reliability import Reliability
+from poolmgr.judge.reliability import UNSEEN, Reliability, ServiceKey
 from poolmgr.judge.shortage import least_bad
 from poolmgr.model import Family, Pool, Reason, ReasonCode, Selection, State, Verdict, WhenShort
 
 Members = Mapping[tuple[dns.name.Name, Family], Collection[IPAddress]]
 """The published addresses by pool and family."""
 
-POWER = 32
-"""How much more the reliable weigh, as the score's power: one that fails an hour a day has 0.96, a quarter's weight."""
+POWER = 16
+"""How much more the reliable weigh: the weight is the share in which one failed to the power of minus this."""
 
-UNKNOWN, LEAST = 0.5, 0.001
-"""The score of an address that was never observed, as Reliability has it, and the lowest that makes a difference."""
+LEAST = 0.002
+"""The smallest share of failures that makes a difference: a lost packet is nobody's fault."""
 
 PREFIXES: Mapping[Family, int] = {Family.IPV4: 16, Family.IPV6: 32}
 """The length of the networks of which a pool takes few members: most often one is one provider's."""
@@ -60,31 +59,61 @@ def select(
     Where fewer than the floor are eligible, `when_short` says who is a member instead. The verdicts come back in their
     order, followed by one for each address of a fallback that the crawl did not meet.
     """
-    verdicts, pools = tuple(verdicts), tuple(pools)
+    verdicts = tuple(verdicts)
+    choices = _choices(verdicts, pools, current, reliability, at, chosen)
+    strangers = (
+        Verdict(pool=pool, keyserver=one, address=one, state=State.MEMBER, warnings=choice.warnings)
+        for (pool, _), choice in choices.items()
+        for one in choice.strangers
+    )
+    final: list[Verdict] = []
+    for name, of_pool in groupby(verdicts, key=_pool_of):
+        chosen_here = {family: choices.get((name, family)) for family in Family}
+        final += (
+            verdict if verdict.address is None else _final(verdict, chosen_here[Family.of(verdict.address)])
+            for verdict in of_pool
+        )
+    return Selection(_members(choices), (*final, *strangers))
+
+
+def select_members(
+    verdicts: Iterable[Verdict],
+    pools: Iterable[Pool],
+    current: Members,
+    reliability: Mapping[ServiceKey, Reliability],
+    at: datetime,
+    *,
+    chosen: datetime | None = None,
+) -> Mapping[_Place, tuple[IPAddress, ...]]:
+    """Return the members that `select` returns, and leave its verdicts out: a replay looks at no more."""
+    return _members(_choices(verdicts, pools, current, reliability, at, chosen))
+
+
+def _members(choices: Mapping[_Place, _Choice]) -> Mapping[_Place, tuple[IPAddress, ...]]:
+    return {place: tuple(sorted(choice.members, key=address_order)) for place, choice in choices.items()}
+
+
+def _choices(
+    verdicts: Iterable[Verdict],
+    pools: Iterable[Pool],
+    current: Members,
+    reliability: Mapping[ServiceKey, Reliability],
+    at: datetime,
+    chosen: datetime | None,
+) -> Mapping[_Place, _Choice]:
     of_place: dict[_Place, list[Verdict]] = defaultdict(list)
-    families = [None if verdict.address is None else Family.of(verdict.address) for verdict in verdicts]
-    for name, of_pool in groupby(zip(verdicts, families, strict=True), key=_pool_of):
+    for name, of_pool in groupby(verdicts, key=_pool_of):
         of_family = {family: of_place[name, family] for family in Family}
-        for verdict, family in of_pool:
-            if family is not None:
-                of_family[family].append(verdict)
-    choices, members = {}, {}
-    strangers: list[Verdict] = []
+        for verdict in of_pool:
+            if verdict.address is not None:
+                of_family[Family.of(verdict.address)].append(verdict)
+    choices = {}
     for pool in pools:
         draw = _Draw(pool, reliability, at, is_new_epoch=chosen is not None and _epoch(pool, chosen) < _epoch(pool, at))
         for family in sorted(pool.families):
             place = (pool.name, family)
-            choice = choices[place] = _choice(draw, family, of_place[place], frozenset(current.get(place, ())))
-            members[place] = tuple(sorted(choice.members, key=address_order))
-            strangers += (
-                Verdict(pool=pool.name, keyserver=one, address=one, state=State.MEMBER, warnings=choice.warnings)
-                for one in choice.strangers
-            )
-    final: list[Verdict] = []
-    for name, of_pool in groupby(zip(verdicts, families, strict=True), key=_pool_of):
-        chosen_here = {family: choices.get((name, family)) for family in Family}
-        final += (verdict if family is None else _final(verdict, chosen_here[family]) for verdict, family in of_pool)
-    return Selection(members, (*final, *strangers))
+            choices[place] = _choice(draw, family, of_place[place], frozenset(current.get(place, ())))
+    return choices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,19 +132,38 @@ class _Choice:
 
 
 def _choice(draw: _Draw, family: Family, verdicts: list[Verdict], before: frozenset[IPAddress]) -> _Choice:
-    pool = draw.pool
+    falling = {
+        verdict.address: _is_falling(verdict.progress)
+        for verdict in verdicts
+        if verdict.is_falling and verdict.address is not None
+    }
     eligible = {
         verdict.address: verdict.keyserver
         for verdict in verdicts
-        if verdict.state is State.ELIGIBLE and verdict.address is not None
+        if verdict.state is State.ELIGIBLE
+        and verdict.address is not None
+        and (verdict.address not in falling or verdict.address in before)
     }
+    choice = _choice_of(draw, family, eligible, verdicts, before, falling)
+    return replace(choice, waiting={**choice.waiting, **falling}) if falling else choice
+
+
+def _choice_of(
+    draw: _Draw,
+    family: Family,
+    eligible: Mapping[IPAddress, Host],
+    verdicts: list[Verdict],
+    before: frozenset[IPAddress],
+    falling: Collection[IPAddress],
+) -> _Choice:
+    pool = draw.pool
     if len(eligible) < pool.min_members.get(family, 0):
         fallback = [address for address in pool.fallback if Family.of(address) is family]
         if pool.when_short is WhenShort.FALLBACK and fallback:
             return _fallback(pool, family, fallback, eligible, verdicts)
         if pool.when_short is WhenShort.RELAX:
             return _relaxed(draw, family, eligible, verdicts, before)
-    taken = _taken(draw, eligible, before)
+    taken = _taken(draw, eligible, before, falling)
     waiting = {address: taken.reason(address) for address in set(eligible).difference(taken.members)}
     return _Choice(members=frozenset(taken.members), waiting=waiting)
 
@@ -170,10 +218,10 @@ class _Draw:
     def rank(self, address: IPAddress) -> tuple[float, tuple[int, int]]:
         """Return the sort key of `address`: the smallest is taken first."""
         known = [self._reliability.get((address, service)) for service in self.pool.services]
-        score = min((each.score if each is not None else UNKNOWN for each in known), default=UNKNOWN)
+        score = min((each.score if each is not None else UNSEEN for each in known), default=UNSEEN)
         # The logarithm of -ln(u)/w, which neither overflows nor runs out of digits.
         luck = _luck(self._name, address, self._epoch)
-        return (luck - POWER * math.log(max(score, LEAST)), address_order(address))
+        return (luck + POWER * math.log(1 - score + LEAST), address_order(address))
 
 
 @lru_cache(maxsize=_DRAWS)
@@ -273,6 +321,13 @@ def _enough_of_network(network: int, family: Family, limit: int) -> Reason:
 
 
 @lru_cache(maxsize=_REASONS)
+def _is_falling(progress: tuple[int, int] | None) -> Reason:
+    bad, drop = (0, 0) if progress is None else progress
+    sentence = f"its last {bad} crawls were bad, and others have its place; after {drop} it is out"
+    return Reason(ReasonCode.FALLING, str(bad), str(drop), sentence)
+
+
+@lru_cache(maxsize=_REASONS)
 def _pool_is_full(cap: int, family: Family) -> Reason:
     sentence = f"eligible: the pool publishes {cap} {family.rdtype} at most"
     return Reason(ReasonCode.CAP, f"more than {cap}", str(cap), sentence)
@@ -282,12 +337,19 @@ def _network(address: IPAddress) -> int:
     return int(address) >> (address.max_prefixlen - PREFIXES[Family.of(address)])
 
 
-def _taken(draw: _Draw, eligible: Mapping[IPAddress, Host], before: frozenset[IPAddress]) -> _Taken:
-    """Return who is taken of `eligible`: those of `before` first, or in a new epoch those that must be kept."""
+def _taken(
+    draw: _Draw, eligible: Mapping[IPAddress, Host], before: frozenset[IPAddress], falling: Collection[IPAddress]
+) -> _Taken:
+    """Return who is taken of `eligible`: those of `before` first, or in a new epoch those that must be kept.
+
+    The places of those in `falling`, all of them of `before`, are others', and theirs only while there are none.
+    """
+    steady = {address: keyserver for address, keyserver in eligible.items() if address not in falling}
     taken = _Taken(draw, eligible)
-    taken.fill(_kept(draw, eligible, before) if draw.is_new_epoch else eligible.keys() & before)
-    others = set(eligible).difference(taken.members)
+    taken.fill(_kept(draw, steady, before) if draw.is_new_epoch else steady.keys() & before)
+    others = steady.keys() - taken.members
     taken.fill(others)
+    taken.fill(eligible.keys() & falling)
     if taken.members == before:
         # Only where nothing else changes: one that leaves is replaced by one.
         taken.spread(others)
@@ -309,8 +371,8 @@ def _kept(draw: _Draw, eligible: Mapping[IPAddress, Host], before: frozenset[IPA
     return [*(staying & drawn.members), *leaving[: len(leaving) - room]]
 
 
-def _pool_of(placed: tuple[Verdict, Family | None]) -> dns.name.Name:
-    return placed[0].pool
+def _pool_of(verdict: Verdict) -> dns.name.Name:
+    return verdict.pool
 
 
 def _final(verdict: Verdict, choice: _Choice | None) -> Verdict:

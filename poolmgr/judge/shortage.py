@@ -12,6 +12,8 @@ MILDNESS = (
     ReasonCode.JOINING,
     ReasonCode.PROBATION,
     ReasonCode.FLAPPING,
+    ReasonCode.UNRELIABLE,
+    ReasonCode.SLOW,
     ReasonCode.BEHIND,
     ReasonCode.CANARY,
     ReasonCode.STUCK,

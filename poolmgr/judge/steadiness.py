@@ -40,7 +40,8 @@ MAX_DOUBLINGS = 64.0
 class Steadiness:
     """How an address comes in and goes out.
 
-    It comes in after `rise` good looks in a row and goes out after `fall` bad ones; a bad look for a reason in FAST, or
+    It comes in after `rise` good looks in a row. After `fall` bad ones its place goes to another that is eligible, and
+    after `drop` (or `fall`, if that is more) it is out, and has to come in anew; a bad look for a reason in FAST, or
     one that `is_final`, needs no second. A newcomer is looked at for `probation` first. Who goes out waits for
     `flap_wait` before it may come back, twice as long each time it happens again, at most `flap_limit`; a fall is
     forgiven with the time constant `forgive_after`, which is not 0.
@@ -48,10 +49,16 @@ class Steadiness:
 
     rise: int = 2
     fall: int = 2
+    drop: int = 4
     probation: timedelta = timedelta(0)
-    flap_wait: timedelta = timedelta(hours=2)
-    flap_limit: timedelta = timedelta(days=4)
-    forgive_after: timedelta = timedelta(days=5)
+    flap_wait: timedelta = timedelta(hours=4)
+    flap_limit: timedelta = timedelta(days=7)
+    forgive_after: timedelta = timedelta(days=7)
+
+    @property
+    def last(self) -> int:
+        """The number of bad looks in a row after which an address is out."""
+        return max(self.fall, self.drop)
 
 
 class Standing(NamedTuple):
@@ -98,7 +105,7 @@ def looked(before: Standing | None, look: Look, rule: Steadiness, *, rounds: int
     streak = _streak(0 if before is None else before.streak, is_good=look.is_good)
     since = look.at if before is None else before.since
     fell, falls = (None, 0.0) if before is None else (before.fell, before.falls)
-    if was_up and (look.is_final or -streak >= rule.fall):
+    if was_up and (look.is_final or -streak >= rule.last):
         faded = falls * math.exp(-((look.at - fell) / rule.forgive_after)) if fell is not None else 0.0
         return Standing(is_up=False, streak=streak, since=look.at, first=first, fell=look.at, falls=faded + 1)
     standing = Standing(was_up, streak, since, first, fell, falls)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import NamedTuple
 
 import dns.name
@@ -22,8 +24,10 @@ from poolmgr.judge.freshness import (
     reference_for,
     version_of,
 )
-from poolmgr.judge.lateness import Compared, checks
+from poolmgr.judge.lateness import Compared, failed_checks
 from poolmgr.judge.pace import Count
+from poolmgr.judge.quality import Quality, failed_quality
+from poolmgr.judge.reliability import Reliability, ServiceKey
 from poolmgr.judge.steadiness import Standing, Steadiness
 from poolmgr.model import (
     Ask,
@@ -52,8 +56,10 @@ class Policy:
     least `min_cohort` of its keyservers agree within these: more would let the loss of one take others with it.
     Once the cohort's frontier is known for long enough, times count instead of these: `max_lag` behind it (`enter_lag`
     for who comes in), and `max_lead` ahead, unless the count is off by no more than `lag_tolerance` keys.
-    `certificate_warning` is how long before the end of its certificate a keyserver is warned of. `steadiness` says how
-    many crawls it takes to come in and to go out; a probe that ended as one of `fast_fall` needs no second.
+    `quality` is what is asked of each service. Of a family of which a crawl saw fewer addresses answer than `min_seen`
+    (0 to 1) of as many as lately it is not believed. `certificate_warning` is how long before the end of its
+    certificate a keyserver is warned of. `steadiness` says how many crawls it takes to come in and to go out; a probe
+    that ended as one of `fast_fall` needs no second.
     """
 
     minimum_versions: Mapping[str, Version] = field(
@@ -69,9 +75,11 @@ class Policy:
     max_lead: timedelta = timedelta(hours=72)
     lag_tolerance: int = 50
     min_cohort: int = 2
+    quality: Quality = Quality()
+    min_seen: float = 0.5
     certificate_warning: timedelta = timedelta(days=14)
     steadiness: Steadiness = Steadiness()
-    fast_fall: frozenset[Outcome] = frozenset({Outcome.REFUSED, Outcome.WRONG_KEY, Outcome.BAD_TLS})
+    fast_fall: frozenset[Outcome] = frozenset({Outcome.WRONG_KEY, Outcome.BAD_TLS})
     exclude: Overrides = Overrides()
     include_only: Overrides = Overrides()
 
@@ -92,11 +100,15 @@ class Policy:
         object.__setattr__(self, "window", window)
 
 
+_LOOKUP, _NOT_ALLOWED = Ask.LOOKUP, Outcome.NOT_ALLOWED
+
+
 class Case(NamedTuple):
     """One address before one pool, measured by a crawl that ended at `finished`.
 
     `still` is its count as last met before, `is_up` whether it is up in the pool: it stays with less than it enters.
-    `newest` is the version of the canary key that the mesh has, None where unknown.
+    `newest` is the version of the canary key that the mesh has, None where unknown. `reliability` is that of all
+    services, this crawl counted.
     """
 
     pool: Pool
@@ -108,6 +120,7 @@ class Case(NamedTuple):
     still: Count | None = None
     is_up: bool = False
     newest: datetime | None = None
+    reliability: Mapping[ServiceKey, Reliability] = MappingProxyType({})
 
 
 class Instant(NamedTuple):
@@ -131,12 +144,16 @@ def instants(
     known: Mapping[Cohort, Reference],
     paces: Paces,
     standings: Mapping[IPAddress, Standing],
+    reliability: Mapping[ServiceKey, Reliability],
 ) -> Iterator[Instant]:
     """Yield what one crawl by itself says of every address of every keyserver for one pool, with all its reasons.
 
     A keyserver without an address gets one too. `known` is what key counts are compared with, `paces` what earlier
     crawls told of them, and `standings` has where each address stands with the pool so far.
+    `reliability` has this crawl in it.
     """
+    is_named = any((policy.exclude, policy.include_only, pool.exclude, pool.include_only))
+    rules = [rule for rule in RULES if is_named or rule is not _overrides]
     newest = newest_version(snapshot.keyservers, snapshot.finished, policy.min_cohort)
     for keyserver in snapshot.keyservers:
         if not keyserver.addresses:
@@ -153,9 +170,10 @@ def instants(
                 still=paces.counts.get(address.address),
                 is_up=standing is not None and standing.is_up,
                 newest=newest,
+                reliability=reliability,
             )
-            reasons = tuple([reason for rule in RULES for reason in rule(case)])
-            warnings = tuple(ending_certificates(case))
+            reasons = tuple([reason for rule in rules for reason in rule(case)])
+            warnings = tuple(ending_certificates(case)) if Service.HKPS in pool.services else ()
             yield Instant(pool.name, keyserver.name, address.address, reasons, warnings, standing)
 
 
@@ -185,7 +203,7 @@ def _family(case: Case) -> Iterator[Reason]:
 
 def _special_purpose(case: Case) -> Iterator[Reason]:
     for probe in case.address.probes:
-        if probe.outcome is Outcome.NOT_ALLOWED:
+        if probe.outcome is _NOT_ALLOWED:
             yield Reason(ReasonCode.SPECIAL_PURPOSE, str(case.address.address), "a public address", probe.detail)
             return
 
@@ -265,9 +283,8 @@ def _freshness(case: Case) -> Iterator[Reason]:
         return
     compared = compared_with(reference, case, canary)
     if compared is not None:
-        for check in checks(compared, policy.window):
-            if not check.is_passed:
-                yield Reason(check.code, *check.words(), excess=-check.room)
+        for check in failed_checks(compared, policy.window):
+            yield Reason(check.code, *check.words(), excess=-check.room)
 
 
 def canary_of(case: Case) -> Canary | None:
@@ -292,23 +309,33 @@ def accepted(case: Case) -> tuple[str, ...]:
     return (*pool, *own)
 
 
+@functools.lru_cache(maxsize=16)
+def _in_order(services: frozenset[Service]) -> tuple[Service, ...]:
+    return tuple(sorted(services))
+
+
 def _services(case: Case) -> Iterator[Reason]:
     if case.address.stats is None:
         return
-    own, names = host_text(case.keyserver.name), accepted(case)
-    for service in sorted(case.pool.services):
-        probes = {
-            probe.host: probe
-            for probe in case.address.probes
-            if probe.ask is Ask.LOOKUP and probe.endpoint.service is service
-        }
+    names = accepted(case)
+    lookups = [probe for probe in case.address.probes if probe.ask is _LOOKUP]
+    for service in _in_order(case.pool.services):
+        probes = {probe.host: probe for probe in lookups if probe.endpoint.service is service}
         asked = [probes[host] for host in names if host in probes]
         if any(probe.is_good for probe in asked):
             continue
+        own = host_text(case.keyserver.name)
         measured = f"{service} {asked[0].outcome}" if asked else f"{service} not asked"
         sentence = _not_answered(asked, probes.get(own)) if asked else _not_asked(case, service, names)
         outcome = asked[0].outcome if asked else None
         yield Reason(ReasonCode.SERVICE, measured, f"{service} {Outcome.OK}", sentence, outcome)
+
+
+def _quality(case: Case) -> Iterator[Reason]:
+    for service in _in_order(case.pool.services):
+        failed = failed_quality(service, case.address, case.reliability, case.policy.quality, is_up=case.is_up)
+        for check in failed:
+            yield Reason(check.code, *check.words(), excess=-check.room)
 
 
 def _not_asked(case: Case, service: Service, names: tuple[str, ...]) -> str:
@@ -359,5 +386,6 @@ RULES: tuple[Callable[[Case], Iterator[Reason]], ...] = (
     _software,
     _freshness,
     _services,
+    _quality,
 )
 """Every rule is asked, so that a keyserver's operator sees all there is to mend at once."""

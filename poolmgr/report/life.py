@@ -13,8 +13,8 @@ from poolmgr.hosts import Host, IPAddress, host_text
 from poolmgr.judge.canary import newest_version
 from poolmgr.judge.findings import Finding, findings, steady_findings
 from poolmgr.judge.freshness import Cohort, Reference, reference_for, references
-from poolmgr.judge.history import History, Judgement, ServiceKey
-from poolmgr.judge.reliability import Reliability
+from poolmgr.judge.history import History, Judgement
+from poolmgr.judge.reliability import Reliability, ServiceKey
 from poolmgr.judge.steadiness import Look, Standing
 from poolmgr.judge.verdict import Case, Policy
 from poolmgr.model import (
@@ -141,8 +141,9 @@ def life_of(
                 judgement.references,
                 crawl.finished,
                 still=before.paces.counts.get(found.address),
-                is_up=_is_up(before.standings.get((verdict.pool, found.address))),
+                is_up=_is_up(before.standings.get(verdict.pool, {}).get(found.address)),
                 newest=newest,
+                reliability=judgement.history.reliability,
             )
             for verdict in group
             if found is not None
@@ -181,7 +182,7 @@ def _pool_life(verdict: Verdict, case: Case | None, history: History) -> PoolLif
     found: tuple[Finding, ...] = ()
     if case is not None:
         found = findings(case)
-        standing = history.standings.get((verdict.pool, case.address.address))
+        standing = history.standings.get(verdict.pool, {}).get(case.address.address)
         if standing is not None:
             look = Look(case.finished, (), is_final=False)
             rounds = history.crawls[verdict.pool, Family.of(case.address.address)]

@@ -12,7 +12,6 @@ import dns.rdatatype
 
 from poolmgr.errors import UnsafePlan
 from poolmgr.hosts import name_text
-from poolmgr.judge.answering import Answering, answering_now
 from poolmgr.model import Allowance, Family, Pool, Snapshot, WhenShort
 from poolmgr.zone.desired import RDTYPES, address_rdatas, with_serial
 from poolmgr.zone.records import Records, RRset, RRsetKey
@@ -52,20 +51,8 @@ Holds = Mapping[RRsetKey, datetime]
 """Since when each RRset of one target is held: those that are not held are not in it."""
 
 
-LEAST_SEEN = 4
-"""Addresses that must have answered lately for one crawl to have seen too few: of fewer, half may well be down."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trust:
-    """What a crawl must be like to change anything that is published.
-
-    It is not older than `max_age`, and saw at least `min_seen` (0 to 1) of as many answering addresses of a family as
-    the last ones did.
-    """
-
-    max_age: timedelta = timedelta(hours=1)
-    min_seen: float = 0.5
+MAX_AGE = timedelta(hours=1)
+"""How old a crawl may be by default when something is published by it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,28 +130,16 @@ class Plan:
         return {held.change.key: held.since for held in self.held}
 
 
-def doubts_of(
-    snapshot: Snapshot, at: datetime, trust: Trust, before: Mapping[Family, Answering]
-) -> Mapping[Family, str]:
-    """Return, for each family for which a crawl is not to be believed at `at`, why: the start of a sentence.
+def doubts_of(snapshot: Snapshot, at: datetime, max_age: timedelta) -> Mapping[Family, str]:
+    """Return, for each family for which a judged crawl is not to be believed at `at`, why: the start of a sentence.
 
-    `before` is how many addresses answered in the crawls before it.
+    It was blind for it by the judgement, or is older than `max_age`.
     """
-    found = {}
     age = at - snapshot.finished
-    for family, seen in answering_now(snapshot).items():
-        if family in snapshot.blind:
-            found[family] = f"the crawl was blind for {family}: {snapshot.blind[family]}"
-            continue
-        if age > trust.max_age:
-            limit = f"at most {_minutes(trust.max_age)} is believed (max_age)"
-            found[family] = f"the crawl is {_minutes(age)} old, {limit}"
-            continue
-        last = before.get(family)
-        if last is not None and last.mean >= LEAST_SEEN and seen < trust.min_seen * last.mean:
-            usual = f"lately it was {last.mean:.0f}, and at least {trust.min_seen:.0%} is asked for (min_seen)"
-            found[family] = f"in the crawl {seen} {family} addresses answered, {usual}"
-    return found
+    if age <= max_age:
+        return snapshot.blind
+    old = f"the crawl is {_minutes(age)} old, at most {_minutes(max_age)} is believed (max_age)"
+    return {**dict.fromkeys(Family, old), **snapshot.blind}
 
 
 def _minutes(time: timedelta) -> str:

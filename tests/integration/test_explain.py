@@ -22,7 +22,7 @@ def site(tmp_path: Path, lab: Lab) -> Site:
     for name in NAMES:
         lab.add(name, peers=NAMES, keys=5_000)
     made = lab.site(tmp_path, *NAMES, retries=0, deadline="5s")
-    made.config["policy"] = {"flap_wait": "0s"}
+    made.config["policy"] = {"flap_wait": "0s", "drop": 2}
     return made
 
 

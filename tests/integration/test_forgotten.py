@@ -119,6 +119,9 @@ def test_one_that_nobody_lists_any_more_is_out_with_a_reason_when_it_fails(world
     world.crawl(runs, FIRST)
     world.seed.peers = sorted(LISTED)
     lab.mesh.stop(world.lost[0])
+    for minutes in (3, 2, 1):
+        world.crawl(runs, LAST - timedelta(minutes=minutes))
+        assert world.states[LOST[0]] is State.MEMBER
     world.crawl(runs, LAST)
     assert world.states == {**dict.fromkeys(ALL, State.MEMBER), LOST[0]: State.OUT}
     assert world.published == [False, True]

@@ -56,7 +56,7 @@ def world(tmp_path: Path, lab: Lab, need: Need) -> Iterator[World]:
         lab.add(name, peers=NAMES)
     site = lab.site(tmp_path, *NAMES, retries=0)
     # Every crawl is to change the zone.
-    site.config["policy"] = {"rise": 1, "fall": 1, "flap_wait": "0s"}
+    site.config["policy"] = {"rise": 1, "fall": 1, "drop": 1, "flap_wait": "0s"}
     state = tmp_path / "state"
     state.mkdir()
     try:

@@ -30,7 +30,7 @@ def site(tmp_path: Path, lab: Lab) -> Site:
     for name in NAMES:
         lab.add(name, peers=NAMES)
     site = lab.site(tmp_path, *NAMES, retries=0, deadline="5s")
-    site.config["policy"] = {"flap_wait": "0s", "min_cohort": 1}
+    site.config["policy"] = {"flap_wait": "0s", "min_cohort": 1, "fall": 1, "drop": 1}
     assert site.call("run").returncode == 0
     return site
 
@@ -66,7 +66,7 @@ def test_the_fallback_comes_when_too_few_are_left_and_goes_when_enough_are_back(
     assert published(site) == addresses(lab)
 
 
-def test_a_crawl_that_saw_few_answer_changes_nothing_until_it_is_forced(site: Site, lab: Lab) -> None:
+def test_a_crawl_that_saw_few_answer_counts_for_nothing_until_the_operator_believes_it(site: Site, lab: Lab) -> None:
     site.pool |= {"min_members": 0, "max_removed": "100%"}
     stop(lab, 3)
     held = site.call("run")
@@ -75,6 +75,10 @@ def test_a_crawl_that_saw_few_answer_changes_nothing_until_it_is_forced(site: Si
     assert f"pool.keys.test A is left as it is: {said}; the 4 published stay" in held.stderr
     assert published(site) == addresses(lab)
     assert site.call("run", "--force").returncode == 0
+    assert published(site) == addresses(lab), "there is nothing to force: nobody is out by such a crawl"
+    assert site.call("report", "--excluded", "--format", "csv").stdout.count("\n") == 1
+    site.config["policy"]["min_seen"] = "0%"
+    assert site.call("run").returncode == 0
     assert len(published(site)) == 1
 
 
@@ -93,7 +97,7 @@ def test_what_is_held_says_since_when_until_it_is_published(clock: Clock, site: 
 
     lost = "would lose 3 of 4 members, at most 1 may go at once (max_removed 1): the 4 published stay"
     site.pool |= {"families": ["ipv4"], "min_members": 0, "max_removed": 1}
-    site.config["zone"]["min_seen"] = "0%"
+    site.config["policy"]["min_seen"] = "0%"
     stop(lab, 3)
     assert site.call("crawl").returncode == 0
     assert told("plan") == lost, "nothing is held before a run holds it"

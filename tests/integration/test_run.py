@@ -83,7 +83,7 @@ def world(tmp_path: Path, need: Need, sks_keys: tuple[bytes, ...]) -> Iterator[W
                 zonefile_target(nsd.zone_file, nsd.address, nsd.port, nsd.reload_command, check=checks),
             ],
         )
-        site.config["policy"] = {"max_keys_behind": 1, "max_keys_ahead": 1}
+        site.config["policy"] = {"max_keys_behind": 1, "max_keys_ahead": 1, "fall": 1, "drop": 1}
         yield World(keyservers, named, nsd, site)
 
 

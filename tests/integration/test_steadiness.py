@@ -17,11 +17,11 @@ NAMES = [f"ks{number}.test" for number in range(5)]
 
 @pytest.fixture
 def site(tmp_path: Path, lab: Lab) -> Site:
-    """Five good keyservers, and a site that publishes them and lets come back who went out without a wait."""
+    """Five good keyservers, and a site that publishes them: two failures put out, and who went out need not wait."""
     for name in NAMES:
         lab.add(name, peers=NAMES, keys=5_000)
     site = lab.site(tmp_path, *NAMES, retries=0, deadline="5s")
-    site.config["policy"]["flap_wait"] = "0s"
+    site.config["policy"] = {"flap_wait": "0s", "drop": 2}
     return site
 
 
@@ -60,7 +60,38 @@ def test_a_keyserver_goes_out_after_two_failures_and_is_back_after_two_answers(s
     assert len(published(site)) == len(NAMES)
 
 
-def test_a_keyserver_that_refuses_is_out_at_once(site: Site, lab: Lab) -> None:
+def test_a_full_pool_replaces_one_that_fails_before_it_is_out(site: Site, lab: Lab) -> None:
+    site.pool["max_records"] = 3
+    del site.config["policy"]["drop"]
+    assert site.call("run").returncode == 0
+    first = published(site)
+    one = next(each for each in lab.mesh.keyservers if str(each.address) in first)
+    one.faults = dict.fromkeys(lab.mesh.ports, Fault.ERROR)
+    assert run(site, one) == (True, "member", [], ["stats"])
+    assert run(site, one) == (False, "eligible", ["falling"], ["stats"])
+    after = published(site)
+    assert (len(after), first - after) == (3, {str(one.address)})
+    sentence = "its last 2 crawls were bad, and others have its place; after 4 it is out"
+    for command in (("report",), ("explain", one.hostname)):
+        assert sentence in site.call(*command).stdout
+    assert "to be published: give its stats page; one good crawl" in site.call("explain", one.hostname).stdout
+    assert run(site, one) == (False, "eligible", ["falling"], ["stats"])
+    assert run(site, one) == (False, "out", ["stats"], [])
+    assert published(site) == after
+
+
+def test_one_that_fails_keeps_its_place_where_there_is_no_other(site: Site, lab: Lab) -> None:
+    del site.config["policy"]["drop"]
+    one = lab.mesh.keyservers[0]
+    assert run(site, one) == (True, "member", [], [])
+    one.faults = dict.fromkeys(lab.mesh.ports, Fault.ERROR)
+    assert [run(site, one) for _ in range(3)] == [(True, "member", [], ["stats"])] * 3
+    one.faults = {}
+    assert run(site, one) == (True, "member", [], [])
+
+
+def test_a_keyserver_that_refuses_is_out_at_once_where_the_operator_says_so(site: Site, lab: Lab) -> None:
+    site.config["policy"]["fast_fall"] = ["refused"]
     one = lab.mesh.keyservers[0]
     assert run(site, one)[0]
     lab.mesh.stop(one)
@@ -71,7 +102,7 @@ def test_a_keyserver_that_refuses_is_out_at_once(site: Site, lab: Lab) -> None:
 
 
 def test_a_keyserver_that_went_out_waits_before_it_is_back(site: Site, lab: Lab) -> None:
-    site.config["policy"] = {"flap_wait": "1h", "rise": 1, "fall": 1}
+    site.config["policy"] = {"flap_wait": "1h", "rise": 1, "fall": 1, "drop": 1}
     one = lab.mesh.keyservers[0]
     assert run(site, one)[0]
     one.faults = dict.fromkeys(lab.mesh.ports, Fault.ERROR)

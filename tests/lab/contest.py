@@ -9,10 +9,11 @@ import multiprocessing
 import random
 import statistics
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
@@ -23,7 +24,7 @@ from poolmgr.hosts import IPAddress, address_order, host_name
 from poolmgr.judge.history import History, judge_next
 from poolmgr.judge.selection import Members, select
 from poolmgr.judge.verdict import Policy
-from poolmgr.model import Family, Pool, Service, Snapshot, State
+from poolmgr.model import Family, Outcome, Pool, Service, Snapshot, State
 from tests.lab.lives import HOME
 from tests.lab.prior import Addresses, Alg5, BitcoinSeeder, Gdnsd, Instant, NtpPool, Prior, SksKeyserversNet
 from tests.lab.simulator import POOL_HOST, START, Simulation
@@ -36,7 +37,6 @@ TOP = 10
 DRAWS = 20
 """How many times TOP are drawn for a rule without an order: one draw alone is luck."""
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "judging.md"
-BEGIN, END = "<!-- scripts/bench judge: begin -->\n", "<!-- scripts/bench judge: end -->\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Pace:
     moments: int
 
 
-PACES = (Pace("5 minutes", timedelta(minutes=5), 3), Pace("hour", timedelta(hours=1), 12))
+OFTEN, HOURLY = PACES = (Pace("5 minutes", timedelta(minutes=5), 3), Pace("hour", timedelta(hours=1), 12))
 
 
 class Rule(Protocol):
@@ -78,15 +78,15 @@ class Unordered:
 
 
 class Poolmgr:
-    """poolmgr by its default policy. Of the ten that are published half are IPv4 addresses, half IPv6."""
+    """poolmgr by `policy`. Of the ten that are published half are IPv4 addresses, half IPv6."""
 
-    name = "poolmgr"
-
-    def __init__(self) -> None:
-        name = dns.name.from_text(POOL_HOST)
+    def __init__(self, name: str, policy: Policy) -> None:
+        self.name = name
+        self._policy = policy
+        owner = dns.name.from_text(POOL_HOST)
         self._pool = Pool(
-            name=name,
-            host=host_name(name),
+            name=owner,
+            host=host_name(owner),
             families=frozenset(Family),
             services=frozenset({Service.HKP}),
             max_records=TOP // len(Family),
@@ -96,7 +96,7 @@ class Poolmgr:
         self._chosen: datetime | None = None
 
     def eligible(self, snapshot: Snapshot) -> Addresses:
-        judgement = judge_next(self._history, snapshot, Policy(), [self._pool])
+        judgement = judge_next(self._history, snapshot, self._policy, [self._pool])
         self._history = judgement.history
         reliability, at = judgement.history.reliability, judgement.snapshot.finished
         selection = select(judgement.verdicts, [self._pool], self._members, reliability, at, chosen=self._chosen)
@@ -113,7 +113,7 @@ class Poolmgr:
 
 
 RULES: tuple[Callable[[], Rule], ...] = (
-    Poolmgr,
+    lambda: Poolmgr("poolmgr", Policy()),
     lambda: Unordered("poolmgr, every crawl by itself", Instant(POOL_HOST)),
     lambda: Unordered("sks_spider, alg_5", Alg5()),
     lambda: Unordered("sks-keyservers.net", SksKeyserversNet(HOME)),
@@ -121,6 +121,18 @@ RULES: tuple[Callable[[], Rule], ...] = (
     lambda: Unordered("NTP pool", NtpPool()),
     lambda: Unordered("gdnsd", Gdnsd()),
 )
+
+
+_AT_ONCE = replace(Policy(), fast_fall=Policy().fast_fall | {Outcome.REFUSED})
+VARIANTS: Mapping[Pace, Mapping[str, Policy]] = {
+    OFTEN: {"`refused` in `fast_fall`": _AT_ONCE},
+    HOURLY: {
+        "`refused` in `fast_fall`": _AT_ONCE,
+        "`drop: 2`, like `fall`": replace(Policy(), steadiness=replace(Policy().steadiness, drop=2)),
+        "no `enter_reliability`": replace(Policy(), quality=replace(Policy().quality, enter_reliability=0.0)),
+    },
+}
+"""What the defaults are measured against: the default policy but for what the label says."""
 
 
 class Draw:
@@ -246,6 +258,12 @@ def hold_of(pace: Pace) -> list[Score]:
     return hold(pace, RULES, Simulation(SEED, WARM_UP + DAYS), WARM_UP, DAYS)
 
 
+def hold_variants(pace: Pace) -> list[Score]:
+    """Return the scores of the VARIANTS at `pace`, which meet what RULES meet there."""
+    rules = [partial(Poolmgr, label, policy) for label, policy in VARIANTS[pace].items()]
+    return hold(pace, rules, Simulation(SEED, WARM_UP + DAYS), WARM_UP, DAYS)
+
+
 def table(pace: Pace, scores: Sequence[Score]) -> Iterator[str]:
     """Yield the lines of the table of `scores`."""
     columns = (
@@ -266,16 +284,29 @@ def table(pace: Pace, scores: Sequence[Score]) -> Iterator[str]:
 
 
 def main() -> None:
-    """Hold the contest at each of PACES, print the tables, and put them into docs/judging.md."""
-    lines: list[str] = []
+    """Hold the contest at each of PACES, print the tables, and those of VARIANTS, and put them into docs/judging.md."""
     with ProcessPoolExecutor(len(PACES), multiprocessing.get_context("spawn")) as processes:
-        for pace, scores in zip(PACES, processes.map(hold_of, PACES), strict=True):
-            lines += ([""] if lines else []) + list(table(pace, scores))
-    text = "".join(f"{line}\n" for line in lines)
-    sys.stdout.write(text)
-    head, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    PAGE.write_text(f"{head}{BEGIN}{text}{END}{tail}", "utf-8")
+        rules, variants = processes.map(hold_of, PACES), processes.map(hold_variants, reversed(PACES))
+        of_rules = list(zip(PACES, rules, strict=True))
+        of_variants = zip(reversed(PACES), variants, strict=True)
+        defaults = {pace: scores[0] for pace, scores in of_rules}
+        compared = [(pace, [replace(defaults[pace], rule="the defaults"), *scores]) for pace, scores in of_variants]
+    page = PAGE.read_text("utf-8")
+    for part, tables in (("rules", of_rules), ("variants", compared)):
+        text = "\n".join("".join(f"{line}\n" for line in table(pace, scores)) for pace, scores in tables)
+        sys.stdout.write(f"{text}\n")
+        page = filled(page, part, text)
+    PAGE.write_text(page, "utf-8")
+
+
+def filled(page: str, part: str, text: str) -> str:
+    """Return `page` with `text` between the marks of `part`. Raises ValueError where it has no such marks."""
+    begin, end = (f"<!-- scripts/bench judge: {part} {mark} -->\n" for mark in ("begin", "end"))
+    head, begun, rest = page.partition(begin)
+    _, ended, tail = rest.partition(end)
+    if not begun or not ended:
+        raise ValueError(f"the page has no part {part}")
+    return f"{head}{begin}{text}{end}{tail}"
 
 
 if __name__ == "__main__":

@@ -216,7 +216,7 @@ def _killing(folder: Path, target: Mapping[str, Any]) -> Iterator[Killing]:
         add_keyservers(mesh, latency=LATENCY)
         site = mesh_site(folder, ORIGIN, mesh, nameserver, [target])
         # Every crawl is to change the zone.
-        site.config["policy"] = {"rise": 1, "fall": 1, "flap_wait": "0s"}
+        site.config["policy"] = {"rise": 1, "fall": 1, "drop": 1, "flap_wait": "0s"}
         killing = Killing(site, mesh, Path(target["file"]))
         killing.rehearse()
         yield killing

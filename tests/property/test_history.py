@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolmgr.errors import ParseError
+from poolmgr.judge.answering import Answering
 from poolmgr.judge.history import History, Judgement, judge_next
-from poolmgr.judge.reliability import WINDOWS, Reliability, observed
+from poolmgr.judge.reliability import UNSEEN, WINDOWS, Reliability, observed
 from poolmgr.judge.steadiness import Look, Standing, Steadiness, looked, obstacles, wait_of
 from poolmgr.judge.verdict import Policy
 from poolmgr.model import Family, Keyserver, Outcome, Reason, ReasonCode, Service, Snapshot, State
@@ -30,6 +31,7 @@ RULES = st.builds(
     Steadiness,
     rise=st.integers(1, 4),
     fall=st.integers(1, 4),
+    drop=st.integers(1, 4),
     probation=DURATIONS,
     flap_wait=DURATIONS,
     flap_limit=DURATIONS,
@@ -80,6 +82,7 @@ def test_reliability_is_bounded(looks: list[tuple[timedelta, bool]]) -> None:
         assert 0 <= found.score <= 1
         assert all(0 <= good <= seen <= 1 for good, seen in zip(found.good, found.seen, strict=True))
         assert all(0 <= (found.share(window) or 0) <= 1 for window in WINDOWS)
+        assert all(0 <= found.failed(window) <= 1 for window in WINDOWS)
 
 
 @given(
@@ -102,6 +105,21 @@ def test_a_good_look_in_the_place_of_a_bad_one_never_lowers_the_score(
     assert good.score >= bad.score
     for window in WINDOWS:
         assert (good.share(window) or 0) >= (bad.share(window) or 0)
+        assert good.failed(window) <= bad.failed(window)
+
+
+@given(st.data())
+def test_a_score_is_a_share_and_the_less_failed_the_higher(data: st.DataObject) -> None:
+    shares = st.lists(st.floats(0, 1), min_size=len(WINDOWS), max_size=len(WINDOWS))
+    seen, fractions = data.draw(shares), data.draw(shares)
+    good = tuple(share * fraction for share, fraction in zip(seen, fractions, strict=True))
+    found = Reliability(NOW, good, tuple(seen))
+    worst, best = Reliability(NOW, (0.0,) * len(WINDOWS), tuple(seen)), Reliability(NOW, tuple(seen), tuple(seen))
+    assert 0 <= worst.score <= found.score <= best.score <= 1
+    assert worst.score <= UNSEEN + 1e-9
+    assert best.score >= UNSEEN - 1e-9
+    for window in WINDOWS:
+        assert 0 == best.failed(window) <= found.failed(window) <= worst.failed(window) <= 1
 
 
 # Standing
@@ -136,12 +154,12 @@ def test_whoever_is_down_is_told_why_and_nobody_goes_down_for_a_good_look(
 
 
 @given(LOOKS, RULES)
-def test_it_changes_sides_no_more_often_than_rise_and_fall_allow(
+def test_it_changes_sides_no_more_often_than_rise_and_drop_allow(
     looks: list[tuple[timedelta, bool, bool]], rule: Steadiness
 ) -> None:
     sides = [standing.is_up for standing, _, _ in stood([(gap, good, False) for gap, good, _ in looks], rule)]
     moves = sum(one != other for one, other in zip([False, *sides], sides, strict=False))
-    assert moves * min(rule.rise, rule.fall) <= len(looks)
+    assert moves * min(rule.rise, rule.last) <= len(looks)
 
 
 # History
@@ -158,6 +176,10 @@ def test_every_address_has_a_verdict_and_whoever_is_out_a_reason(made: list[Snap
         for verdict in judgement.verdicts:
             assert (verdict.state is State.OUT) is bool(verdict.reasons)
             assert verdict.progress is None or verdict.progress[0] > 0
+            if verdict.is_falling:
+                assert verdict.state is State.ELIGIBLE
+                assert verdict.progress is not None
+                assert rule.fall <= verdict.progress[0] < rule.drop == verdict.progress[1]
 
 
 @given(crawls(), RULES, st.randoms())
@@ -196,6 +218,21 @@ def test_a_blind_crawl_might_as_well_not_have_been(made: list[Snapshot], rule: S
         assert last[-1].history == without[-1].history
 
 
+@given(crawls(), RULES)
+def test_a_crawl_that_saw_too_few_is_like_a_blind_one_but_for_what_answers_lately(
+    made: list[Snapshot], rule: Steadiness
+) -> None:
+    policy, history = Policy(steadiness=rule), History()
+    for crawl in made:
+        many = replace(history, answering={family: Answering(crawl.finished, 1000.0) for family in Family})
+        doubted = judge_next(many, crawl, policy, POOLS)
+        blind = judge_next(many, replace(crawl, blind=dict.fromkeys(Family, "no way out")), policy, POOLS)
+        assert doubted.verdicts == blind.verdicts
+        assert replace(doubted.history, answering={}) == replace(blind.history, answering={})
+        assert set(doubted.snapshot.blind) == set(Family)
+        history = judge_next(history, crawl, policy, POOLS).history
+
+
 MICROSECONDS = st.datetimes(datetime(1970, 1, 2), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  # given below
 SHARES = st.lists(st.floats(0, 1), min_size=len(WINDOWS), max_size=len(WINDOWS)).map(tuple)
 
@@ -207,7 +244,7 @@ def test_times_and_numbers_come_back_as_they_were(
     address = mesh(1)[0].addresses[0].address
     standing = Standing(falls > 1, streak, moment, reliability.at, moment if streak else None, falls)
     history = History(
-        standings={(POOLS[0].name, address): standing}, reliability={(address, Service.HKPS): reliability}
+        standings={POOLS[0].name: {address: standing}}, reliability={(address, Service.HKPS): reliability}
     )
     assert from_json(to_json(history)) == history
 

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolmgr.hosts import IPAddress, parse_host
-from poolmgr.judge.history import ServiceKey
-from poolmgr.judge.reliability import Reliability
+from poolmgr.judge.reliability import Reliability, ServiceKey
 from poolmgr.judge.selection import Members, select
 from poolmgr.judge.shortage import MILDNESS
 from poolmgr.model import Allowance, Family, Pool, Reason, ReasonCode, Selection, Service, State, Verdict, WhenShort
@@ -114,6 +113,31 @@ def test_members_are_eligible_but_where_the_operator_would_rather_have_others(
     told = {one.address: one for one in selection.verdicts}
     assert {address for address, one in told.items() if one.state is State.MEMBER} == members(selection)
     assert all(one.reasons for one in selection.verdicts if one.state is not State.MEMBER)
+
+
+@given(ELIGIBLE, pools(), CURRENT, CURRENT, SCORES, st.booleans())
+def test_steady_ones_come_first_and_falling_ones_only_stay(
+    verdicts: tuple[Verdict, ...],
+    of: Pool,
+    before: set[IPAddress],
+    falling: set[IPAddress],
+    scores: Mapping[IPAddress, float],
+    is_new: bool,
+) -> None:
+    verdicts = tuple(replace(one, is_falling=one.address in falling, progress=(2, 4)) for one in verdicts)
+    since = NOW - (WEEK if is_new else timedelta(0))
+    selection = select(verdicts, [of], current(before), reliability(scores), NOW, chosen=since)
+    for (_, family), found in selection.members.items():
+        eligible = {one.address for one in verdicts if one.address and Family.of(one.address) is family}
+        steady, staying = eligible - falling, eligible & falling & before
+        if len(steady | staying) < of.min_members[family] and of.when_short is WhenShort.FALLBACK:
+            continue
+        assert falling.intersection(found) <= staying
+        assert steady <= set(found) or falling.isdisjoint(found)
+        assert len(found) == min(of.max_records, len(steady | staying))
+        for one in selection.verdicts:
+            if one.address in eligible & falling - set(found):
+                assert [reason.code for reason in one.reasons] == [ReasonCode.FALLING]
 
 
 @given(all_verdicts(), pools(), CURRENT, SCORES, st.randoms())

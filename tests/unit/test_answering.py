@@ -8,10 +8,11 @@ from datetime import timedelta
 import pytest
 
 from poolmgr.errors import ParseError
-from poolmgr.judge.answering import FADE, Answering, answered, answering_now
-from poolmgr.judge.history import History, judge_next
+from poolmgr.judge.answering import FADE, Answering, answered, answering_now, doubts_of
+from poolmgr.judge.history import History, Judgement, judge_next
+from poolmgr.judge.steadiness import Steadiness
 from poolmgr.judge.verdict import Policy
-from poolmgr.model import Family, Outcome, Service, Snapshot
+from poolmgr.model import Family, Outcome, ReasonCode, Service, Snapshot, State
 from poolmgr.report import history as history_json
 from tests.build import NOW, keyserver, mesh, pool, snapshot
 
@@ -71,6 +72,90 @@ def test_a_blind_crawl_counts_for_the_other_family_only() -> None:
     found = answered(before, replace(after(1, HOUR), blind={Family.IPV4: "no target was reached"}))
     assert found[Family.IPV4] == before[Family.IPV4]
     assert found[Family.IPV6].mean < 5
+
+
+# Doubts
+
+POLICY = Policy(min_cohort=1, steadiness=Steadiness(rise=2, fall=1, drop=1, flap_wait=timedelta(0)))
+
+
+def seen(answer: int, time: timedelta, of: int = 10) -> Snapshot:
+    """Return the crawl at that time of a mesh of which the first few answer."""
+    down = [
+        keyserver(f"ks{number}.example.net", f"198.51.100.{number}", stats_outcome=Outcome.TIMEOUT)
+        for number in range(answer + 1, of + 1)
+    ]
+    crawl = snapshot([*mesh(answer), *down])
+    return replace(crawl, started=crawl.started + time, finished=NOW + time)
+
+
+def judged(answers: list[int], *, policy: Policy = POLICY, of: int = 10) -> list[Judgement]:
+    """Judge hourly crawls in which so many answered."""
+    judgements, history = [], History()
+    for number, answer in enumerate(answers):
+        judgements.append(judge_next(history, seen(answer, number * HOUR, of), policy, [pool()]))
+        history = judgements[-1].history
+    return judgements
+
+
+def up(judgement: Judgement) -> int:
+    return sum(verdict.state is State.ELIGIBLE for verdict in judgement.verdicts)
+
+
+@pytest.mark.parametrize(("answer", "left"), [(4, 10), (5, 5), (6, 6)])
+def test_what_a_crawl_saw_counts_from_min_seen_on(answer: int, left: int) -> None:
+    last = judged([10, answer])[-1]
+    assert up(last) == left
+    assert bool(last.snapshot.blind) is (left == 10)
+    assert up(judged([10, answer], policy=replace(POLICY, min_seen=0.0))[-1]) == answer
+
+
+def test_a_crawl_that_saw_too_few_leaves_no_trace_but_in_the_mean() -> None:
+    first, doubted, third = judged([10, 3, 10])
+    assert doubted.snapshot.blind == {
+        Family.IPV4: "in the crawl 3 ipv4 addresses answered, lately it was 10, "
+        "and at least 50% is asked for (min_seen)"
+    }
+    before, after = first.history, doubted.history
+    assert (after.standings, after.reliability) == (before.standings, before.reliability)
+    assert {key: count for key, count in after.crawls.items() if key[1] is Family.IPV4} == {
+        key: count for key, count in before.crawls.items() if key[1] is Family.IPV4
+    }
+    assert after.answering[Family.IPV4].mean < before.answering[Family.IPV4].mean
+    assert not any(verdict.progress for verdict in doubted.verdicts)
+    assert {verdict.since for verdict in doubted.verdicts} == {NOW}
+    # Had it counted, all would be joining, or wait for having gone out.
+    assert up(third) == 10
+    assert {verdict.since for verdict in third.verdicts} == {NOW}
+
+
+def test_a_crawl_that_saw_too_few_lets_nobody_in() -> None:
+    of_one_more = [judge_next(History(), seen(9, timedelta(0)), POLICY, [pool()])]
+    for number, answer in ((1, 10), (2, 10)):
+        crawl = seen(answer, number * HOUR)
+        history = replace(of_one_more[-1].history, answering={Family.IPV4: Answering(NOW, 10.0 * number**2)})
+        of_one_more.append(judge_next(history, crawl, POLICY, [pool()]))
+    last = of_one_more[-1]
+    assert last.snapshot.blind
+    assert up(last) == 9
+    (out,) = [verdict for verdict in last.verdicts if verdict.state is State.OUT]
+    assert [(reason.code, reason.measured, reason.sentence) for reason in out.reasons] == [
+        (ReasonCode.JOINING, "1", "this crawl is not believed, and lets nobody in")
+    ]
+
+
+@pytest.mark.parametrize(("of", "least_hours", "most_hours"), [(4, 3, 6), (10, 12, 36), (40, 36, 72)])
+def test_doubts_end_by_themselves(of: int, least_hours: int, most_hours: int) -> None:
+    judgements = judged([of, *[1] * 80], of=of)
+    doubted = [bool(each.snapshot.blind) for each in judgements]
+    assert least_hours <= sum(doubted) <= most_hours
+    assert doubted[1:] == sorted(doubted[1:], reverse=True), "once it is believed it stays so"
+    assert up(judgements[-1]) == 1
+
+
+def test_each_family_is_doubted_by_itself() -> None:
+    before = {Family.IPV4: Answering(NOW, 10.0), Family.IPV6: Answering(NOW, 10.0)}
+    assert set(doubts_of(seen(9, HOUR), before, 0.5)) == {Family.IPV6}
 
 
 def test_the_history_keeps_it_through_json() -> None:

@@ -22,7 +22,7 @@ MINUTES = timedelta(minutes=5)
 A, B, V6 = (ipaddress.ip_address(text) for text in ("198.51.100.1", "198.51.100.2", "2001:db8::1"))
 
 
-def keep(_: History, __: Judgement, published: Published | None) -> Published | None:
+def keep(_: Judgement, published: Published | None) -> Published | None:
     return published
 
 
@@ -104,7 +104,7 @@ def crawl(number: int, *, broken: bool = False) -> Snapshot:
     return replace(snapshot([*mesh(3), last]), started=at - timedelta(seconds=10), finished=at)
 
 
-def eligible(_: History, judgement: Judgement, __: Published | None) -> Published:
+def eligible(judgement: Judgement, __: Published | None) -> Published:
     """Publish everybody who is eligible."""
     found = tuple(one.address for one in judgement.verdicts if one.state is State.ELIGIBLE and one.address is not None)
     return Published({(POOL, Family.IPV4): found}, judgement.snapshot.finished)
@@ -112,7 +112,7 @@ def eligible(_: History, judgement: Judgement, __: Published | None) -> Publishe
 
 @pytest.mark.parametrize(("fall", "left_at"), [(1, 2), (2, 3), (3, None)])
 def test_a_replay_judges_each_crawl_by_those_before_it(fall: int, left_at: int | None) -> None:
-    policy = Policy(steadiness=Steadiness(fall=fall))
+    policy = Policy(steadiness=Steadiness(fall=fall, drop=fall))
     crawls = [crawl(number, broken=number in {2, 3}) for number in range(5)]
     made = list(replay(History(), crawls, Rules(policy, (pool(),), eligible), None))
     address = ipaddress.ip_address("198.51.100.4")
@@ -135,13 +135,13 @@ def test_a_replay_goes_on_from_a_history_and_from_what_is_published() -> None:
     published = Published({(POOL, Family.IPV4): (A,)}, NOW)
     seen: list[History] = []
 
-    def publish(before: History, _: Judgement, last: Published | None) -> Published | None:
-        seen.append(before)
+    def publish(judgement: Judgement, last: Published | None) -> Published | None:
+        seen.append(judgement.history)
         return last
 
     made = list(replay(history, crawls[1:], Rules(Policy(), (pool(),), publish), published))
-    assert seen[0] == history
-    assert seen[1] == judge_next(history, crawls[1], Policy(), [pool()]).history
+    first = judge_next(history, crawls[1], Policy(), [pool()]).history
+    assert seen == [first, judge_next(first, crawls[2], Policy(), [pool()]).history]
     assert [one.members for one in made] == [published.members] * 2
 
 

@@ -26,6 +26,7 @@ from poolmgr.crawl.resolve import Nameservers
 from poolmgr.crawl.spider import Crawl
 from poolmgr.errors import ConfigError, ParseError
 from poolmgr.hosts import parse_host
+from poolmgr.judge.quality import Quality
 from poolmgr.judge.steadiness import Steadiness
 from poolmgr.judge.verdict import Policy
 from poolmgr.model import Allowance, Family, Outcome, Overrides, Pool, Service, Vhost, WhenShort
@@ -33,7 +34,6 @@ from poolmgr.publish.rfc2136 import Primary
 from poolmgr.publish.tsig import KeyFile, SecretFile, SecretInEnvironment
 from poolmgr.publish.zonefile import Checker, Verify, ZoneFile
 from poolmgr.version import Version
-from poolmgr.zone.plan import Trust
 from poolmgr.zone.serial import Scheme
 from tests.build import named
 
@@ -217,7 +217,7 @@ def test_a_minimal_file_has_the_defaults_of_the_stages(write: Write) -> None:
                 min_members={Family.IPV4: 3, Family.IPV6: 0},
             ),
         ),
-        zone=Zone(origin=name("example.org"), skeleton=None, serial=Scheme.UNIXTIME, trust=Trust()),
+        zone=Zone(origin=name("example.org"), skeleton=None, serial=Scheme.UNIXTIME, max_age=timedelta(hours=1)),
         targets=(),
     )
 
@@ -260,6 +260,12 @@ policy:
   rise: 10
   fall: 11
   fast_fall: [reset, no-key]
+  drop: 12
+  min_reliability: 60%
+  enter_reliability: 95%
+  max_latency: 7s
+  enter_latency: 3s
+  min_seen: 30%
   probation: 12h
   flap_wait: 13m
   flap_limit: 14h
@@ -285,7 +291,7 @@ pools:
     fallback: ["2001:db8::1", "2001:db8::2"]
     ttl: 1h
   - {name: b.example.org, host: keys.example.org, min_members: 1}
-zone: {origin: Example.ORG., skeleton: zones/example.org.zone, serial: date, max_age: 2h, min_seen: 30%}
+zone: {origin: Example.ORG., skeleton: zones/example.org.zone, serial: date, max_age: 2h}
 publish:
   - type: zonefile
     file: /srv/example.org.zone
@@ -340,10 +346,18 @@ publish:
         max_lead=timedelta(hours=33),
         lag_tolerance=34,
         min_cohort=8,
+        quality=Quality(
+            min_reliability=0.6,
+            enter_reliability=0.95,
+            max_latency=timedelta(seconds=7),
+            enter_latency=timedelta(seconds=3),
+        ),
+        min_seen=0.3,
         certificate_warning=timedelta(days=9),
         steadiness=Steadiness(
             rise=10,
             fall=11,
+            drop=12,
             probation=timedelta(hours=12),
             flap_wait=timedelta(minutes=13),
             flap_limit=timedelta(hours=14),
@@ -379,7 +393,7 @@ publish:
     assert config.zone.origin == name("example.org")
     assert config.zone.skeleton == folder / "zones/example.org.zone"
     assert config.zone.serial is Scheme.DATE
-    assert config.zone.trust == Trust(max_age=timedelta(hours=2), min_seen=0.3)
+    assert config.zone.max_age == timedelta(hours=2)
     assert config.targets == (
         ZoneFile(
             path=Path("/srv/example.org.zone"),

@@ -59,7 +59,8 @@ def test_one_that_is_late_is_told_how_many_keys_it_lacks_and_what_follows_then()
 
 
 def test_one_that_is_back_is_told_how_many_good_crawls_are_missing_and_how_long_it_waits() -> None:
-    policy = replace(Policy(), steadiness=replace(Policy().steadiness, flap_wait=timedelta(minutes=55)))
+    steady = replace(Policy().steadiness, flap_wait=timedelta(minutes=55))
+    policy = replace(Policy(), steadiness=steady, fast_fall=frozenset({Outcome.REFUSED}))
     shown = text(life(GOOD, REFUSED, GOOD, policy=policy))
     assert "pool.example.org: joining 1/2, out since 2026-11-23T11:45:00Z (15 min)" in shown
     assert "  to come in: 1 more good crawl; wait 40 min" in shown
@@ -67,10 +68,42 @@ def test_one_that_is_back_is_told_how_many_good_crawls_are_missing_and_how_long_
 
 def test_one_that_fails_for_the_first_time_is_still_in_and_warned() -> None:
     shown = text(life(GOOD, GOOD, RESET))
-    assert "pool.example.org: leaving 1/2, in since " in shown
+    assert "pool.example.org: leaving 1/4, in since " in shown
     assert "  warn  service          hkp on port 11371 as pool.example.org: reset\n" in shown
     assert "FAIL" not in shown
     assert "  to stay: answer lookups: hkp ok" in shown
+
+
+def test_what_it_lacks_in_reliability_and_speed_is_told_with_its_margin() -> None:
+    (address,) = GOOD.addresses
+    late = tuple(replace(each, total=timedelta(seconds=5.5)) for each in address.probes)
+    slow = replace(GOOD, addresses=(replace(address, probes=late),))
+    others = mesh(5)
+    seen = crawls(others, *([*others, RESET] for _ in range(48)), [*others, slow], every=timedelta(hours=1))
+    shown = text(life_in(seen))
+    assert (
+        "  FAIL  unreliable       hkp was not seen to fail in 75.3% of the last week, at least 87% is asked for "
+        "(fails by 12 percent)\n"
+    ) in shown
+    assert "  FAIL  slow             hkp answers a lookup in 5.5 s, at most 4 s is allowed (fails by 2 s)\n" in shown
+    assert (
+        "to come in: not fail for some days: 12 percent are missing; answer lookups in time: hkp 4 s; 2 more" in shown
+    )
+    good = text(life(GOOD, GOOD))
+    assert (
+        "  ok    unreliable       hkp was not seen to fail in 100.0% of the last week, at least 70% is asked for "
+        "(30 percent to spare)\n"
+    ) in good
+    assert "  ok    slow             hkp answers a lookup in 0.15 s, at most 8 s is allowed (8 s to spare)" in good
+
+
+def test_one_that_gave_its_place_away_is_told_what_brings_it_back() -> None:
+    shown = text(life(GOOD, RESET, RESET, of=pool(max_records=5)))
+    assert "pool.example.org: leaving 2/4, in since " in shown
+    assert (
+        "  FAIL  falling          its last 2 crawls were bad, and others have its place; after 4 it is out\n" in shown
+    )
+    assert "  to be published: answer lookups: hkp ok; one good crawl" in shown
 
 
 def test_what_only_warns_is_nothing_that_it_must_do() -> None:

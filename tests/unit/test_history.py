@@ -34,7 +34,7 @@ from poolmgr.report.history import from_json, to_json
 from tests.build import NOW, POOL, keyserver, mesh, overrides, pool, probe, snapshot
 
 EVERY = timedelta(minutes=5)
-POLICY = Policy(steadiness=Steadiness(rise=2, fall=2, flap_wait=timedelta(0)))
+POLICY = Policy(steadiness=Steadiness(rise=2, fall=2, drop=2, flap_wait=timedelta(0)))
 ONE, SIX = "203.0.113.1", "2001:db8::1"
 NO_NAME_SERVER = "ks.example.net: SERVFAIL"
 
@@ -91,6 +91,16 @@ def test_one_bad_crawl_is_a_warning_and_the_second_puts_out() -> None:
     assert (verdict_of(second).progress, verdict_of(second).since) == (None, NOW + 2 * EVERY)
 
 
+def test_between_fall_and_drop_it_is_falling_and_one_good_crawl_ends_that() -> None:
+    policy = replace(POLICY, steadiness=replace(POLICY.steadiness, drop=4))
+    judgements = judged(at(0, GOOD), *(at(number, BAD) for number in (1, 2, 3)), at(4, GOOD), policy=policy)
+    told = [(one.progress, one.is_falling) for one in map(verdict_of, judgements)]
+    assert told == [(None, False), ((1, 4), False), ((2, 4), True), ((3, 4), True), (None, False)]
+    assert line(GOOD, BAD, BAD, BAD, BAD, GOOD, GOOD, policy=policy) == "^^^^..^"
+    blind = judge_next(judgements[2].history, at(3, GOOD, blind=[Family.IPV4]), policy, [pool()])
+    assert (verdict_of(blind).progress, verdict_of(blind).is_falling) == ((2, 4), True)
+
+
 def test_one_good_crawl_is_joining_and_the_second_lets_in() -> None:
     _, first, second = judged(at(0, BAD), at(1, GOOD), at(2, GOOD))
     assert said(verdict_of(first)) == (State.OUT, [ReasonCode.JOINING], [])
@@ -110,20 +120,27 @@ def test_a_certificate_that_ends_is_warned_of_beside_the_first_failure() -> None
     assert said(verdict_of(first)) == (State.ELIGIBLE, [], [ReasonCode.CERTIFICATE, ReasonCode.SERVICE])
 
 
-@pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.WRONG_KEY, Outcome.BAD_TLS])
+@pytest.mark.parametrize("outcome", [Outcome.WRONG_KEY, Outcome.BAD_TLS])
 def test_a_lookup_that_ends_for_certain_needs_no_second(outcome: Outcome) -> None:
     ended = keyserver("ks.example.net", ONE, outcomes={Service.HKP: outcome})
     assert line(GOOD, ended, GOOD, GOOD) == "^..^"
     assert line(GOOD, ended, GOOD, policy=replace(POLICY, fast_fall=frozenset())) == "^^^"
 
 
+def test_a_port_that_is_refused_needs_a_second_since_it_may_be_a_restart() -> None:
+    ended = keyserver("ks.example.net", ONE, outcomes={Service.HKP: Outcome.REFUSED})
+    assert line(GOOD, ended, GOOD) == line(GOOD, REFUSED, GOOD) == "^^^"
+    assert line(GOOD, ended, ended) == line(GOOD, REFUSED, REFUSED) == "^^."
+
+
 def test_a_stats_page_that_is_refused_wherever_it_was_asked_for_needs_no_second() -> None:
+    policy = replace(POLICY, fast_fall=frozenset({Outcome.REFUSED}))
     (address,) = REFUSED.addresses
     elsewhere = replace(BAD.addresses[0].probes[0], endpoint=replace(address.probes[0].endpoint, port=8080))
     partly = replace(REFUSED, addresses=(replace(address, probes=(*address.probes, elsewhere)),))
-    assert line(GOOD, REFUSED) == "^."
-    assert line(GOOD, partly, GOOD) == "^^^"
-    assert line(GOOD, partly, partly) == "^^."
+    assert line(GOOD, REFUSED, policy=policy) == "^."
+    assert line(GOOD, partly, GOOD, policy=policy) == "^^^"
+    assert line(GOOD, partly, partly, policy=policy) == "^^."
     assert line(GOOD, partly, policy=replace(POLICY, fast_fall=frozenset({Outcome.REFUSED, Outcome.TIMEOUT}))) == "^."
 
 
@@ -142,7 +159,7 @@ def test_a_newcomer_waits_for_its_probation() -> None:
 
 
 def test_one_that_goes_out_again_and_again_waits_longer() -> None:
-    policy = replace(POLICY, steadiness=Steadiness(rise=1, fall=1, flap_wait=2 * EVERY, flap_limit=timedelta(hours=1)))
+    policy = replace(POLICY, steadiness=Steadiness(rise=1, fall=1, drop=1, flap_wait=2 * EVERY))
     assert line(GOOD, BAD, GOOD, GOOD, BAD, GOOD, GOOD, GOOD, GOOD, policy=policy) == "^..^....^"
 
 
@@ -167,7 +184,7 @@ def test_a_pool_that_is_gone_is_forgotten() -> None:
     old, new = pool(), pool("new.example.org.", host=host_name(POOL))
     (first,) = judged(at(0, GOOD), pools=[old, new])
     (second,) = judged(at(1, GOOD), pools=[old], after=first.history)
-    assert {key[0] for key in second.history.standings} == {key[0] for key in second.history.crawls} == {POOL}
+    assert set(second.history.standings) == {key[0] for key in second.history.crawls} == {POOL}
 
 
 def test_each_address_stands_by_itself() -> None:
@@ -195,7 +212,7 @@ def test_a_blind_crawl_lets_nobody_in_and_takes_nothing_away() -> None:
     assert (reason.code, reason.measured, reason.sentence) == (
         ReasonCode.JOINING,
         "1",
-        "this crawl was blind, and lets nobody in",
+        "this crawl is not believed, and lets nobody in",
     )
     assert blind.progress == (1, 2)
 
@@ -241,7 +258,7 @@ def test_a_name_server_that_fails_once_leaves_the_addresses_in_with_a_warning() 
 
 
 def test_a_name_server_that_goes_on_failing_puts_out_and_then_the_name_has_no_address() -> None:
-    steady = replace(POLICY, steadiness=Steadiness(fall=3))
+    steady = replace(POLICY, steadiness=Steadiness(drop=3))
     judgements = judged(at(0, GOOD), *(at(number, UNRESOLVED) for number in range(1, 5)), policy=steady)
     assert [said(verdict_of(each))[0] for each in judgements[:4]] == [*[State.ELIGIBLE] * 3, State.OUT]
     (without,) = [each for each in judgements[4].verdicts if each.keyserver == GOOD.name]
@@ -319,7 +336,7 @@ def test_an_address_that_was_not_asked_is_neither_good_nor_bad() -> None:
 def test_an_address_that_no_crawl_meets_is_forgotten_after_its_time(gone: timedelta, *, is_kept: bool) -> None:
     history = judged(at(0, GOOD), at(gone / EVERY))[-1].history
     address = ipaddress.ip_address(ONE)
-    assert ((POOL, address) in history.standings) is is_kept
+    assert (address in history.standings.get(POOL, {})) is is_kept
     assert ((address, Service.HKP) in history.reliability) is is_kept
 
 
@@ -328,14 +345,14 @@ def test_of_addresses_that_change_at_each_crawl_only_the_last_are_remembered() -
     many: list[IPAddress] = [ipaddress.ip_address(base + number) for number in range(MAX_ABSENT + 2)]
     history = History(
         crawls={(POOL, family): 9 for family in Family},
-        standings={(POOL, address): Standing(is_up=True, streak=1, since=NOW, first=NOW) for address in many},
+        standings={POOL: {address: Standing(is_up=True, streak=1, since=NOW, first=NOW) for address in many}},
         reliability={
             (address, Service.HKP): observed(None, NOW + number * timedelta(seconds=1), is_good=True)
             for number, address in enumerate(many)
         },
     )
     after = judge_next(history, at(100, GOOD), POLICY, [pool()]).history
-    remembered = {address for _, address in after.standings}
+    remembered = set(after.standings[POOL])
     assert remembered == {address for address, _ in after.reliability}
     assert remembered >= {*many[2:], ipaddress.ip_address(ONE)}
     assert remembered.isdisjoint(many[:2])
@@ -348,9 +365,14 @@ def test_a_history_round_trips() -> None:
     both = keyserver("b\u00fccher.example.net", ONE, SIX)
     literal = keyserver("203.0.113.9", "203.0.113.9", stats_outcome=Outcome.RESET)
     pools = [pool(), pool("other\\.pool.example.org.", host=host_name(POOL))]
-    crawls = [at(0.123457, both, literal), at(1.7, REFUSED), at(2, literal, blind=[Family.IPV6]), at(3, both)]
+    crawls = [
+        at(0.123457, both, literal),
+        *(at(number, REFUSED) for number in (1.7, 1.8)),
+        at(2, literal, blind=[Family.IPV6]),
+        at(3, both),
+    ]
     history = judged(*crawls, pools=pools)[-1].history
-    assert any(standing.fell for standing in history.standings.values())
+    assert any(standing.fell for standing in history.standings[POOL].values())
     assert from_json(to_json(history)) == history
     assert from_json(to_json(History())) == History()
     assert to_json(history).isascii()
@@ -370,7 +392,7 @@ EMPTY = {
 
 def test_the_smallest_document_is_read() -> None:
     history = from_json(json.dumps({**json.loads(to_json(History())), **EMPTY}))
-    assert list(history.standings) == [(POOL, ipaddress.ip_address(ONE))]
+    assert list(history.standings[POOL]) == [ipaddress.ip_address(ONE)]
     assert isinstance(history.reliability[ipaddress.ip_address(ONE), Service.HKP], Reliability)
 
 

@@ -10,9 +10,10 @@ import pytest
 
 from poolmgr.errors import UnsafePlan
 from poolmgr.judge.answering import Answering
+from poolmgr.judge.answering import doubts_of as doubts_of_crawl
 from poolmgr.model import Allowance, Family, Outcome, Pool, Service, WhenShort
 from poolmgr.zone.desired import from_text, soa_serial
-from poolmgr.zone.plan import Holds, Plan, Trust, doubts_of, limits_of, make_plan
+from poolmgr.zone.plan import MAX_AGE, Holds, Plan, doubts_of, limits_of, make_plan
 from poolmgr.zone.records import Records
 from tests.build import NOW, ORIGIN, POOL, SKELETON, keyserver, mesh, pool, snapshot, zone
 
@@ -286,8 +287,6 @@ def test_a_zone_is_not_born_blind() -> None:
 
 # Doubts
 
-DEFAULT = Trust()
-
 
 def doubts(
     count: int = 3,
@@ -295,7 +294,8 @@ def doubts(
     age: timedelta = timedelta(0),
     before: float | None = None,
     down: int = 0,
-    trust: Trust = DEFAULT,
+    max_age: timedelta = MAX_AGE,
+    min_seen: float = 0.5,
 ) -> Mapping[Family, str]:
     """Return the doubts of a crawl of that age that saw `count` IPv4 addresses answer, where it was `before` lately."""
     refused = {Service.HKP: Outcome.REFUSED}
@@ -304,7 +304,9 @@ def doubts(
         for number in range(1, down + 1)
     ]
     lately = {} if before is None else {Family.IPV4: Answering(NOW, before)}
-    return doubts_of(snapshot([*mesh(count), *broken]), NOW + age, trust, lately)
+    crawled = snapshot([*mesh(count), *broken])
+    judged = replace(crawled, blind=doubts_of_crawl(crawled, lately, min_seen))
+    return doubts_of(judged, NOW + age, max_age)
 
 
 HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
@@ -316,7 +318,7 @@ def test_an_old_crawl_below_at_and_above_the_limit(age: timedelta, *, is_old: bo
 
 
 def test_an_old_crawl_changes_nothing_and_says_how_old_it_is() -> None:
-    old = doubts(age=3 * HOUR, trust=Trust(max_age=timedelta(minutes=90)))
+    old = doubts(age=3 * HOUR, max_age=timedelta(minutes=90))
     (held,) = planned(zone(addresses(3)), zone(addresses(4)), pool(), old).held
     assert held.sentence == (
         "pool.example.org A is left as it is: the crawl is 3.0 h old, at most 90 min is believed (max_age); "
@@ -334,7 +336,7 @@ def test_a_crawl_that_saw_few_answer_below_at_and_above_the_limit(seen: int, *, 
 
 
 def test_a_crawl_that_saw_few_answer_changes_nothing_and_says_how_many() -> None:
-    few = doubts(2, before=10.4, down=9, trust=Trust(min_seen=0.3))
+    few = doubts(2, before=10.4, down=9, min_seen=0.3)
     (held,) = planned(zone(addresses(3)), zone(addresses(4)), pool(), few).held
     assert held.sentence == (
         "pool.example.org A is left as it is: in the crawl 2 ipv4 addresses answered, lately it was 10, and at least "
@@ -342,7 +344,7 @@ def test_a_crawl_that_saw_few_answer_changes_nothing_and_says_how_many() -> None
     )
 
 
-@pytest.mark.parametrize(("before", "is_few"), [(3.9, False), (4.0, True)])
+@pytest.mark.parametrize(("before", "is_few"), [(3.4, False), (3.6, True), (4.0, True)])
 def test_of_few_addresses_all_may_be_down(before: float, *, is_few: bool) -> None:
     assert bool(doubts(0, before=before)) is is_few
 
@@ -354,6 +356,6 @@ def test_a_first_crawl_is_believed() -> None:
 def test_blindness_is_said_before_what_comes_of_it() -> None:
     blind = replace(snapshot([]), blind={Family.IPV4: "no target was reached"})
     lately = {family: Answering(NOW, 10.0) for family in Family}
-    found = doubts_of(blind, NOW, Trust(), lately)
+    found = doubts_of_crawl(blind, lately, 0.5)
     assert found[Family.IPV4] == "the crawl was blind for ipv4: no target was reached"
     assert found[Family.IPV6].startswith("in the crawl 0 ipv6 addresses answered")

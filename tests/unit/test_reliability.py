@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import math
+import statistics
 from datetime import timedelta
 
 import pytest
 
-from poolmgr.judge.reliability import MAX_GAP, WINDOWS, Reliability, observed
+from poolmgr.judge.reliability import MAX_GAP, UNSEEN, WINDOWS, Reliability, observed
 from tests.build import NOW
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -27,10 +28,11 @@ def share(of: Reliability, window: str) -> float:
     return found
 
 
-def test_what_was_never_seen_has_no_share_and_half_a_score() -> None:
+def test_what_was_never_seen_has_no_share_and_the_score_of_most() -> None:
     nothing = Reliability(NOW, (0.0,) * len(WINDOWS), (0.0,) * len(WINDOWS))
     assert [nothing.share(window) for window in WINDOWS] == [None] * len(WINDOWS)
-    assert nothing.score == 0.5
+    assert nothing.score == UNSEEN
+    assert {nothing.failed(window) for window in WINDOWS} == {0.0}
 
 
 def test_one_look_moves_the_short_windows_most_and_leaves_doubt() -> None:
@@ -39,8 +41,8 @@ def test_one_look_moves_the_short_windows_most_and_leaves_doubt() -> None:
     assert {bad.share(window) for window in WINDOWS} == {0.0}
     assert list(good.seen) == sorted(good.seen, reverse=True)
     assert good.seen[0] == pytest.approx(1 - math.exp(-1 / 2))
-    assert 0.5 < good.score < 0.6
-    assert good.score + bad.score == pytest.approx(1)
+    assert bad.score < UNSEEN < good.score < 1
+    assert good.score - bad.score == pytest.approx(statistics.fmean(good.seen))
 
 
 def test_always_good_and_always_bad_come_to_one_and_nought() -> None:

@@ -159,7 +159,8 @@ def standing() -> tuple[Row, ...]:
     up = [*others, keyserver(name, "203.0.113.8"), keyserver(late, "203.0.113.9")]
     down = [*others, keyserver(name, "203.0.113.8"), keyserver(late, "203.0.113.9", stats_outcome=Outcome.REFUSED)]
     failing = [*others, keyserver(name, "203.0.113.8", outcomes={Service.HKP: Outcome.RESET}), up[-1]]
-    policy = replace(Policy(), steadiness=replace(Policy().steadiness, flap_wait=timedelta(0)))
+    steady = replace(Policy().steadiness, flap_wait=timedelta(0))
+    policy = replace(Policy(), steadiness=steady, fast_fall=frozenset({Outcome.REFUSED}))
     _, judgement = judged(crawls(up, up, down, failing), policy)
     selection = select(judgement.verdicts, [pool()], {}, judgement.history.reliability, NOW)
     hosts = {"pool.example.org": "pool.example.org"}
@@ -170,7 +171,7 @@ def standing() -> tuple[Row, ...]:
 def test_a_row_says_where_it_is_on_the_way_to_and_since_when() -> None:
     assert [(row.standing, row.state, row.progress, row.stood) for row in standing()] == [
         ("member", State.MEMBER, None, timedelta(minutes=45)),
-        ("leaving 1/2", State.MEMBER, (1, 2), timedelta(minutes=45)),
+        ("leaving 1/4", State.MEMBER, (1, 4), timedelta(minutes=45)),
         ("joining 1/2", State.OUT, (1, 2), timedelta(minutes=15)),
     ]
 
@@ -179,13 +180,13 @@ def test_json_and_csv_have_since_when_and_the_progress() -> None:
     document = json.loads(rows.to_json(snapshot(mixed()), standing()))
     assert [(each["since"], each["progress"]) for each in document["pools"][0]["addresses"]] == [
         ("2026-11-23T11:15:00+00:00", None),
-        ("2026-11-23T11:15:00+00:00", {"crawls": 1, "of": 2}),
+        ("2026-11-23T11:15:00+00:00", {"crawls": 1, "of": 4}),
         ("2026-11-23T11:45:00+00:00", {"crawls": 1, "of": 2}),
     ]
     lines = csv.DictReader(io.StringIO(rows.to_csv(standing())))
     assert [(line["state"], line["since"], line["progress"]) for line in lines] == [
         ("member", "2026-11-23T11:15:00+00:00", ""),
-        ("member", "2026-11-23T11:15:00+00:00", "1/2"),
+        ("member", "2026-11-23T11:15:00+00:00", "1/4"),
         ("out", "2026-11-23T11:45:00+00:00", "1/2"),
     ]
 
@@ -193,7 +194,7 @@ def test_json_and_csv_have_since_when_and_the_progress() -> None:
 def test_text_has_the_standing_and_how_long_it_lasts() -> None:
     for lines in (on_terminal(standing(), 80), table.to_plain("pool", standing()).splitlines()):
         shown = [line for line in lines if "ks" in line]
-        assert [line.split("  ")[0] for line in shown] == ["member", "leaving 1/2", "joining 1/2"]
+        assert [line.split("  ")[0] for line in shown] == ["member", "leaving 1/4", "joining 1/2"]
         assert [time in line for time, line in zip(["45 min", "45 min", "15 min"], shown, strict=True)] == [True] * 3
 
 

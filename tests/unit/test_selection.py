@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from poolmgr.hosts import IPAddress, parse_host
-from poolmgr.judge.history import ServiceKey
-from poolmgr.judge.reliability import Reliability
-from poolmgr.judge.selection import POWER, UNKNOWN, Members, select
+from poolmgr.judge.reliability import UNSEEN, Reliability, ServiceKey
+from poolmgr.judge.selection import LEAST, POWER, Members, select
 from poolmgr.judge.shortage import MILDNESS
 from poolmgr.model import Allowance, Family, Pool, Reason, ReasonCode, Selection, Service, State, Verdict, WhenShort
 from tests.build import NOW, POOL, pool
@@ -144,13 +144,13 @@ def test_the_reliable_are_taken_in_first() -> None:
 
 
 def test_of_bad_ones_the_less_bad_are_taken_in_first() -> None:
-    scores = {f"20.{number}.0.1": 0.03 if number % 2 else 0.02 for number in range(1, 41)}
+    scores = {f"20.{number}.0.1": 0.4 if number % 2 else 0.1 for number in range(1, 41)}
     taken = members(chosen_of(apart(40), pool(max_records=10), reliability=scored(scores)))
-    assert {scores[str(address)] for address in taken} == {0.03}
+    assert {scores[str(address)] for address in taken} == {0.4}
 
 
-def test_one_that_was_never_observed_has_half_a_score() -> None:
-    of, others = pool(max_records=10), {f"20.{number}.0.1": UNKNOWN for number in range(2, 41)}
+def test_one_that_was_never_observed_is_taken_for_one_like_most() -> None:
+    of, others = pool(max_records=10), {f"20.{number}.0.1": UNSEEN for number in range(2, 41)}
     assert members(chosen_of(apart(40), of, reliability=scored(others))) == members(chosen_of(apart(40), of))
 
 
@@ -170,9 +170,9 @@ def test_every_score_has_a_rank(score: float) -> None:
     assert len(members(chosen_of(apart(20), pool(max_records=3), reliability=scored(scores)))) == 3
 
 
-def test_weights_are_in_proportion_to_the_power_of_the_score() -> None:
+def test_weights_are_in_proportion_to_the_power_of_what_failed() -> None:
     ratio = 3.0
-    scores = {"20.1.0.1": 0.9, "20.2.0.1": 0.9 * ratio ** (-1 / POWER)}
+    scores = {"20.1.0.1": 0.9, "20.2.0.1": 1 + LEAST - (0.1 + LEAST) * ratio ** (1 / POWER)}
     first = 0
     for number in range(2000):
         of = pool(f"p{number}.example.org.", max_records=1)
@@ -186,6 +186,62 @@ def test_no_score_moves_a_member() -> None:
     before = members(chosen_of(apart(20), of))
     scores = {f"20.{number}.0.1": 0.01 if ip(f"20.{number}.0.1") in before else 1.0 for number in range(1, 21)}
     assert members(chosen_of(apart(20), of, before, scored(scores))) == before
+
+
+# Those that are falling
+
+
+def falling(address: str, bad: int = 2) -> Verdict:
+    return replace(verdict(address), is_falling=True, progress=(bad, 4))
+
+
+def test_the_place_of_one_that_is_falling_goes_to_another() -> None:
+    of = pool(max_records=3)
+    before = members(chosen_of(apart(6), of))
+    fails = str(before[0])
+    left = [falling(fails) if str(one.address) == fails else one for one in apart(6)]
+    selection = chosen_of(left, of, before)
+    assert set(before) - set(members(selection)) == {ip(fails)}
+    assert len(members(selection)) == 3
+    reason = reason_of(selection, fails)
+    assert (reason.code, reason.measured, reason.limit) == (ReasonCode.FALLING, "2", "4")
+    assert reason.sentence == "its last 2 crawls were bad, and others have its place; after 4 it is out"
+
+
+@pytest.mark.parametrize(("others", "stays"), [(1, True), (2, True), (3, False)])
+def test_one_that_is_falling_stays_while_there_is_nobody_for_its_place(others: int, *, stays: bool) -> None:
+    selection = chosen_of([falling("30.1.0.1"), *apart(others)], pool(max_records=3), [ip("30.1.0.1")])
+    assert (ip("30.1.0.1") in members(selection)) is stays
+    assert len(members(selection)) == min(others + 1, 3)
+
+
+@pytest.mark.parametrize("since", [EPOCH, EPOCH - WEEK])
+@pytest.mark.parametrize("when_short", [WhenShort.HOLD, WhenShort.RELAX])
+def test_one_that_is_falling_never_comes_in_not_even_where_there_is_room(
+    since: datetime, when_short: WhenShort
+) -> None:
+    of = pool(max_records=5, rotate_every=WEEK, min_members={Family.IPV4: 4}, when_short=when_short)
+    found = [falling("30.1.0.1"), falling("30.2.0.1"), *apart(2)]
+    selection = chosen_of(found, of, [ip("30.1.0.1")], at=EPOCH, since=since)
+    assert members(selection) == (ip("20.1.0.1"), ip("20.2.0.1"), ip("30.1.0.1"))
+    assert reason_of(selection, "30.2.0.1").code is ReasonCode.FALLING
+
+
+def test_who_is_falling_and_not_in_counts_for_no_floor() -> None:
+    of = short(10, when_short=WhenShort.FALLBACK, fallback=FALLBACK)
+    found = [*apart(2), falling("30.1.0.1")]
+    assert ip("192.0.2.3") in members(chosen_of(found, of))
+    assert ip("192.0.2.3") not in members(chosen_of(found, of, [ip("30.1.0.1")]))
+    assert reason_of(chosen_of(found, of), "30.1.0.1").code is ReasonCode.FALLING
+
+
+def test_one_that_is_falling_is_not_drawn_again_in_a_new_epoch() -> None:
+    of = pool(max_records=5, rotate_every=WEEK, max_removed=Allowance(count=1))
+    before = members(chosen_of(apart(40), of, at=EPOCH - WEEK))
+    fails = str(before[0])
+    left = [falling(fails) if str(one.address) == fails else one for one in apart(40)]
+    after = members(chosen_of(left, of, before, at=EPOCH, since=EPOCH - WEEK))
+    assert set(before) - set(after) == {ip(fails)}
 
 
 # Epochs

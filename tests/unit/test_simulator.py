@@ -8,8 +8,9 @@ from itertools import islice, pairwise
 import pytest
 
 from poolmgr.hosts import IPAddress
+from poolmgr.judge.verdict import Policy
 from poolmgr.model import Ask, Family, KeyserverAddress, Outcome, Snapshot
-from tests.lab.contest import TOP, Draw, Pace, Tally, Unordered, hold, table
+from tests.lab.contest import PACES, PAGE, TOP, VARIANTS, Draw, Pace, Tally, Unordered, filled, hold, table
 from tests.lab.lives import HOME, SOFTWARE, Lie, Life, Role
 from tests.lab.prior import Addresses, Alg5, Prior
 from tests.lab.simulator import START, Simulation
@@ -299,6 +300,19 @@ class TestContest:
             list(table(pace, hold(pace, [lambda: Unordered("one", Alg5())], Simulation(3, 3), 1, 2))) for _ in range(2)
         )
         assert first == second
+
+    def test_every_variant_differs_from_the_defaults_and_each_pace_has_some(self) -> None:
+        assert set(VARIANTS) == set(PACES)
+        assert all(policy != Policy() for variants in VARIANTS.values() for policy in variants.values())
+
+    def test_the_page_takes_each_part_at_its_place(self) -> None:
+        page = PAGE.read_text("utf-8")
+        for part in ("rules", "variants"):
+            changed = filled(page, part, "| table |\n")
+            assert changed != page
+            assert filled(changed, part, page.split(f"{part} begin -->\n")[1].split("<!--")[0]) == page
+        with pytest.raises(ValueError, match="no part nothing"):
+            filled(page, "nothing", "")
 
     def test_a_tally_knows_the_chance_to_fail_the_moves_and_the_coverage(self, simulation: Simulation) -> None:
         every = simulation.addresses

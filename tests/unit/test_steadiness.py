@@ -9,7 +9,7 @@ from poolmgr.judge.steadiness import FAST, Look, Standing, Steadiness, is_final,
 from poolmgr.model import Reason, ReasonCode
 from tests.build import NOW
 
-RULE = Steadiness(rise=3, fall=2, flap_wait=timedelta(0))
+RULE = Steadiness(rise=3, fall=2, drop=2, flap_wait=timedelta(0))
 SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 DOWN = Reason(ReasonCode.STATS, "timeout", "ok", "no stats page: timeout")
 UP = Standing(is_up=True, streak=5, since=NOW, first=NOW)
@@ -54,12 +54,22 @@ def codes(standing: Standing, one: Look, rule: Steadiness, *, rounds: int = 2) -
         ("---+++", ".....^"),
     ],
 )
-def test_it_takes_rise_good_looks_to_come_up_and_fall_bad_ones_to_go_down(looks: str, expected: str) -> None:
+def test_it_takes_rise_good_looks_to_come_up_and_drop_bad_ones_to_go_down(looks: str, expected: str) -> None:
     assert ups(looks) == expected
 
 
 def test_one_of_each_makes_every_look_count() -> None:
-    assert ups("+-+-", replace(RULE, rise=1, fall=1)) == "^.^."
+    assert ups("+-+-", replace(RULE, rise=1, fall=1, drop=1)) == "^.^."
+
+
+@pytest.mark.parametrize(
+    ("fall", "drop", "expected"),
+    [(1, 4, "^^^^.."), (2, 3, "^^^..."), (2, 2, "^^...."), (3, 2, "^^^..."), (4, 1, "^^^^..")],
+)
+def test_it_goes_down_after_drop_bad_looks_but_not_before_fall(fall: int, drop: int, expected: str) -> None:
+    rule = replace(RULE, fall=fall, drop=drop)
+    assert ups("+-----", rule, before=0) == expected
+    assert rule.last == expected.count("^")
 
 
 def test_the_first_crawl_of_a_pool_alone_decides() -> None:
@@ -119,7 +129,7 @@ def test_probation_below_at_and_above(known: timedelta, *, is_in: bool) -> None:
 
 
 def test_probation_is_for_newcomers_not_for_one_that_comes_back() -> None:
-    assert ups("+-+", replace(RULE, rise=1, fall=1, probation=DAY), before=0) == "^.^"
+    assert ups("+-+", replace(RULE, rise=1, fall=1, drop=1, probation=DAY), before=0) == "^.^"
 
 
 def test_probation_runs_while_good_looks_are_counted() -> None:
@@ -133,7 +143,7 @@ def test_probation_runs_while_good_looks_are_counted() -> None:
 
 # Flapping
 
-FLAPPY = Steadiness(rise=1, fall=1, flap_wait=10 * MINUTE, flap_limit=HOUR, forgive_after=100 * DAY)
+FLAPPY = Steadiness(rise=1, fall=1, drop=1, flap_wait=10 * MINUTE, flap_limit=HOUR, forgive_after=100 * DAY)
 
 
 def test_the_wait_doubles_with_every_fall_up_to_its_limit() -> None:
