@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 import ipaddress
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,8 +15,7 @@ from datetime import datetime, timedelta
 import dns.exception
 import dns.name
 
-from poolmgr.hosts import Host, HostName, IPAddress, IPNetwork, host_text
-from poolmgr.version import Version
+from poolmgr.hosts import Host, IPAddress
 
 
 class Family(enum.StrEnum):
@@ -175,13 +173,15 @@ class KeyserverAddress:
     """One address of a keyserver: what it said of itself when asked there, and every probe of it.
 
     Where the stats page was sampled more than once, `stats` has the union of the peers and the largest count, and
-    `spread` is that count less the smallest: a cluster shows other counts on each hit.
+    `spread` is that count less the smallest: a cluster shows other counts on each hit. `country` is where the address
+    was said to be at the time, as a code of ISO 3166-1 in lower case, None where nothing said so.
     """
 
     address: IPAddress
     stats: Stats | None
     probes: tuple[Probe, ...]
     spread: int = 0
+    country: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +191,8 @@ class Keyserver:
     `depth` is the number of gossip links from the nearest seed (a seed has 0), None where nobody lists it any more:
     then it is known from earlier crawls. `listed` is when it was last listed by a seed or a peer. Each address belongs
     to exactly one keyserver. `peers` are the canonical names of the keyservers that its stats pages list, in order.
-    `problem` says why a name gave no address, None where it did.
+    `problem` says why a name gave no address, None where it did. `is_canonical` says whether the name has just these
+    addresses and is no alias in DNS (CNAME), None where that could not be told.
     """
 
     name: Host
@@ -201,6 +202,7 @@ class Keyserver:
     addresses: tuple[KeyserverAddress, ...] = ()
     peers: tuple[Host, ...] = ()
     problem: str | None = None
+    is_canonical: bool | None = None
 
     @property
     def hosts(self) -> tuple[Host, ...]:
@@ -244,6 +246,9 @@ class ReasonCode(enum.StrEnum):
     UNRELIABLE = "unreliable"
     SLOW = "slow"
     CERTIFICATE = "certificate"
+    PROXY = "proxy"
+    COUNTRY = "country"
+    DUAL_STACK = "dual-stack"
     JOINING = "joining"
     PROBATION = "probation"
     FLAPPING = "flapping"
@@ -271,14 +276,6 @@ class Reason:
 
     def __str__(self) -> str:
         return self.sentence
-
-
-class Vhost(enum.StrEnum):
-    """Under which name an address must answer a pool's clients: they ask for the pool's, SRV may lead to its own."""
-
-    POOL = "pool"
-    OWN = "own"
-    EITHER = "either"
 
 
 class State(enum.StrEnum):
@@ -318,86 +315,6 @@ class Verdict:
             raise ValueError(f"{self.address} is out of {self.pool} without a reason")
         if self.state is _MEMBER and (self.reasons or self.address is None):
             raise ValueError(f"{self.address} cannot be a member of {self.pool}: {self.reasons}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overrides:
-    """Keyservers that the operator names, by name or alias, by address, or by network."""
-
-    names: frozenset[HostName] = frozenset()
-    networks: tuple[IPNetwork, ...] = ()
-
-    def match(self, hosts: tuple[Host, ...], address: IPAddress | None) -> str | None:
-        """Return the entry that names one of `hosts` or holds `address`, as text, or None."""
-        for host in hosts:
-            if host in self.names:
-                return host_text(host)
-        for network in self.networks:
-            if address is not None and address in network:
-                single = network.prefixlen == network.max_prefixlen
-                return str(network.network_address if single else network)
-        return None
-
-    def __bool__(self) -> bool:
-        return bool(self.names or self.networks)
-
-
-class WhenShort(enum.StrEnum):
-    """What is published where fewer than the floor are eligible: the last good records, a list, or the least bad."""
-
-    HOLD = "hold"
-    FALLBACK = "fallback"
-    RELAX = "relax"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Allowance:
-    """How many of one RRset's records may change at once: a share (0 to 1) of the published ones, a count, or both."""
-
-    share: float | None = None
-    count: int | None = None
-
-    def of(self, published: int) -> int | None:
-        """Return how many of `published` that is, None where there is no limit: the stricter, but one always may."""
-        counts = [] if self.share is None else [math.floor(self.share * published)]
-        counts += [] if self.count is None else [self.count]
-        return max(1, min(counts)) if counts else None
-
-    def __str__(self) -> str:
-        share = [] if self.share is None else [f"{self.share:.0%}"]
-        return " and ".join(share if self.count is None else [*share, str(self.count)])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pool:
-    """What is promised under one owner name.
-
-    `host` is the Host header that this pool's clients send; an address must answer every one of `services` under it,
-    under the keyserver's own name, or under either, as `vhost` says.
-    `minimum_versions` (software, lower case) are asked for beside the policy's. `min_members` is the floor and
-    `max_records` the cap per family, of which at most `per_network` are of one network (/16 or /32) where others are
-    eligible. With `rotate_every` the members are drawn anew that often, None: never. `max_removed` and `max_added` are
-    what one run may remove from, and add to, the published addresses of one family. `when_short` says what is published
-    with fewer than the floor, `fallback` the addresses that it may name. The TTL is in whole seconds.
-    """
-
-    name: dns.name.Name
-    host: HostName
-    families: frozenset[Family]
-    services: frozenset[Service]
-    vhost: Vhost = Vhost.POOL
-    minimum_versions: Mapping[str, Version] = field(default_factory=dict)
-    exclude: Overrides = Overrides()
-    include_only: Overrides = Overrides()
-    max_records: int = 10
-    min_members: Mapping[Family, int] = field(default_factory=dict)
-    max_removed: Allowance = Allowance(share=0.5)
-    max_added: Allowance | None = None
-    per_network: int = 2
-    rotate_every: timedelta | None = None
-    when_short: WhenShort = WhenShort.HOLD
-    fallback: tuple[IPAddress, ...] = ()
-    ttl: timedelta = timedelta(seconds=300)
 
 
 @dataclass(frozen=True, slots=True)

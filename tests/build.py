@@ -12,7 +12,8 @@ import dns.name
 from poolmgr.hosts import HostName, host_name, parse_host
 from poolmgr.judge.freshness import NO_PACES, Cohort, Paces, Reference, references
 from poolmgr.judge.history import History, Judgement, judge_next
-from poolmgr.judge.verdict import Policy, instants
+from poolmgr.judge.policy import Policy
+from poolmgr.judge.verdict import instants
 from poolmgr.model import (
     Ask,
     Certificate,
@@ -21,8 +22,6 @@ from poolmgr.model import (
     Keyserver,
     KeyserverAddress,
     Outcome,
-    Overrides,
-    Pool,
     Probe,
     Service,
     Snapshot,
@@ -30,6 +29,7 @@ from poolmgr.model import (
     Stats,
     Verdict,
 )
+from poolmgr.pools import Overrides, Pool
 from poolmgr.zone.desired import from_text
 from poolmgr.zone.records import Records
 

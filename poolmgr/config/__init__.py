@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from poolmgr.config.build import Config, Zone, build
+from poolmgr.config.build import Config, Target, Zone, build
 from poolmgr.config.document import MAX_BYTES, parse_document
 from poolmgr.config.rules import broken_rules
 from poolmgr.config.schema import json_schema, validate
 from poolmgr.config.settings import parse_setting, with_settings
 from poolmgr.errors import ConfigError
 
-__all__ = ["Config", "Zone", "json_schema", "load_config"]
+__all__ = ["Config", "Target", "Zone", "json_schema", "load_config"]
 
 
 def load_config(path: Path, settings: Iterable[str] = ()) -> Config:

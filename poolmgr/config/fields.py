@@ -15,6 +15,7 @@ import dns.name
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from poolmgr.countries import CONTINENTS, parse_country
 from poolmgr.errors import ParseError
 from poolmgr.hosts import Host, HostName, IPAddress, IPNetwork, parse_host
 from poolmgr.model import Family, Service
@@ -24,6 +25,7 @@ T = TypeVar("T")
 S = TypeVar("S", bound=str)
 
 _DURATION = r"(?=[0-9])(?:([0-9]{1,6})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})s)?"
+_LATENCY = r"([0-9]{1,6})(ms|s)"
 _SIZE = r"([0-9]{1,6})(B|KiB|MiB)"
 _PERCENT = r"([0-9]{1,2}|100)%"
 _SOCKET = r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::([0-9]{1,5}))?"
@@ -132,6 +134,23 @@ def duration(low: timedelta, high: timedelta) -> Scalar[timedelta]:
     return Scalar(parse, _pattern(_DURATION))
 
 
+def latency(low: timedelta, high: timedelta) -> Scalar[timedelta]:
+    """Return the kind "duration in whole milliseconds or seconds from `low` to `high`"."""
+
+    def parse(value: object) -> timedelta:
+        match = re.fullmatch(_LATENCY, str(value), re.ASCII)
+        if match is None:
+            raise ParseError(f"{shown(value)} is no latency: write it with its unit, like 800ms or 2s")
+        count = int(match[1])
+        length = timedelta(milliseconds=count) if match[2] == "ms" else timedelta(seconds=count)
+        if not low <= length <= high:
+            bounds = " to ".join(f"{bound / timedelta(milliseconds=1):.0f}ms" for bound in (low, high))
+            raise ParseError(f"{shown(value)} is out of range: give {bounds}")
+        return length
+
+    return Scalar(parse, _pattern(_LATENCY))
+
+
 def size(low: int, high: int) -> Scalar[int]:
     """Return the kind "size from `low` to `high` bytes"."""
 
@@ -181,6 +200,12 @@ def _text(value: object) -> str:
         raise ParseError(f"{shown(value)} is not text: {remedy}")
     if not value:
         raise ParseError("is empty: give it a value, or remove the key")
+    return value
+
+
+def _parse_flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ParseError(f"{shown(value)} is neither true nor false")
     return value
 
 
@@ -253,6 +278,12 @@ def _parse_socket(value: object) -> Socket:
     return found
 
 
+def _parse_primary(value: object) -> tuple[IPAddress, int | None]:
+    address, port = _parse_socket(value)
+    has_port = re.fullmatch(_SOCKET, _text(value), re.ASCII)
+    return address, port if has_port is not None and has_port[3] else None
+
+
 def check_target(family: Family) -> Scalar[Socket]:
     """Return the kind "address of `family` with a TCP port"."""
     like = {Family.IPV4: "192.0.2.1:443", Family.IPV6: "[2001:db8::1]:443"}[family]
@@ -277,6 +308,10 @@ def _parse_version(value: object) -> Version:
     return Version.parse(_text(value))
 
 
+def _parse_country(value: object) -> str:
+    return parse_country(_text(value))
+
+
 def _parse_fingerprint(value: object) -> str:
     digits = "".join(_text(value).split()).upper().removeprefix("0X")
     if not re.fullmatch(r"[0-9A-F]{40}|[0-9A-F]{64}", digits):
@@ -284,6 +319,7 @@ def _parse_fingerprint(value: object) -> str:
     return digits
 
 
+FLAG = Scalar(_parse_flag, {"type": "boolean"})
 PERCENT = Scalar(_parse_percent, _pattern(_PERCENT))
 HOST = Scalar(_parse_host, _ANY_TEXT)
 HOST_NAME = Scalar(_parse_host_name, _ANY_TEXT)
@@ -292,13 +328,21 @@ ADDRESS = Scalar(_parse_address, _ANY_TEXT)
 NETWORK = Scalar(_parse_network, _ANY_TEXT)
 OVERRIDE = Scalar(_parse_override, _ANY_TEXT)
 SOCKET = Scalar(_parse_socket, _ANY_TEXT)
+PRIMARY = Scalar(_parse_primary, _ANY_TEXT)
 PATH = Scalar(_parse_path, _ANY_TEXT)
 WORD = Scalar(_text, _ANY_TEXT)
 VERSION = Scalar(_parse_version, _ANY_TEXT)
+COUNTRY = Scalar(_parse_country, _pattern("[A-Za-z]{2}"))
+CONTINENT = choice(*CONTINENTS)
 FINGERPRINT = Scalar(_parse_fingerprint, _ANY_TEXT)
+DURATION = duration(timedelta(0), timedelta.max)
 SERVICE = choice(*Service)
 SOFTWARE = matching("[a-z0-9][a-z0-9._-]{0,59}", "{value} is not a software's name: write it in lower case")
 SEARCH = matching("[ -~]{1,100}", "{value} is not a search text: give 1 to 100 printable ASCII characters")
+MARKER = matching(
+    "[A-Za-z0-9._-]{1,60}",
+    "{value} is no id: give 1 to 60 letters, digits, dots, - and _, the same on all machines that publish these pools",
+)
 CONTACT = matching(
     "(?:https?://|[A-Za-z0-9._+-]{1,64}@)[A-Za-z0-9._~:/?#@!$&'*+,;=%-]{1,180}",
     "{value} is neither a URL nor a mail address: write it like https://example.org/crawler or admin@example.org",

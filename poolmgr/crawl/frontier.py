@@ -54,10 +54,15 @@ Work = Resolve | Target
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What DNS says of a name. `problem` is a sentence where there are no addresses, and None where there are."""
+    """What DNS says of a name. `problem` is a sentence where there are no addresses, and None where there are.
+
+    `is_canonical` says whether these are all of its addresses, and its own rather than those of an alias's target; None
+    where that is not known.
+    """
 
     addresses: tuple[IPAddress, ...] = ()
     problem: str | None = None
+    is_canonical: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +144,7 @@ class Frontier:
         found.addresses = tuple(address for address in share if not self._alike.is_one_too_many(address))
         found.surplus = len(told) - len(found.addresses)
         found.problem = answer.problem
+        found.is_canonical = answer.is_canonical
         if found.is_followed:
             self._follow(name, found)
         for address in found.addresses:

@@ -66,6 +66,7 @@ def keyservers(
             addresses=tuple(place.measured for place in owned.get(name, ())),
             peers=peers[name],
             problem=followed[name].problem,
+            is_canonical=_is_canonical(followed[name], owned.get(name, ())),
         )
         for name in names
     )
@@ -89,6 +90,12 @@ def _peers(
     for alias in hosts & meant.keys():
         listed |= meant[alias]
     return tuple(sorted(listed - {keyserver}, key=order.__getitem__))
+
+
+def _is_canonical(found: Found, own: Iterable[Place]) -> bool | None:
+    """Return whether the name that was `found` leads just to what its keyserver has for its `own`."""
+    is_apart = found.surplus > 0 or {place.address for place in own} != set(found.addresses)
+    return False if is_apart else found.is_canonical
 
 
 def _last_listed(hosts: Iterable[Host], followed: Mapping[Host, Found], started: datetime) -> datetime:

@@ -52,7 +52,7 @@ class Found:
     """A name or literal that the crawl came across, and what it leads to.
 
     `known` is when it was last listed, None where no earlier crawl knew it. `surplus` counts the addresses of the name
-    that were over the bound and left out.
+    that were over the bound and left out, and `is_canonical` is the Answer's.
     """
 
     depth: int = UNLISTED
@@ -60,6 +60,7 @@ class Found:
     known: datetime | None = None
     surplus: int = 0
     problem: str | None = None
+    is_canonical: bool | None = None
     hints: Hints = field(default_factory=Hints)
 
     @property

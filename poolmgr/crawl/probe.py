@@ -7,17 +7,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 from urllib.parse import quote
-
-import requests
 
 from poolmgr.crawl.armour import count_index, find_key
 from poolmgr.crawl.place import Target
 from poolmgr.crawl.stats import header_text, parse_stats
-from poolmgr.crawl.transport import ExchangeFailed, PinnedAdapter, Secure, Watch
 from poolmgr.errors import ParseError
 from poolmgr.hosts import Host, host_text
 from poolmgr.model import Ask, Outcome, Probe, Service, Stats
+
+if TYPE_CHECKING:
+    import requests
 
 _MAX_LOCATION = 200
 """Characters of a redirect's target that are quoted."""
@@ -106,6 +107,9 @@ def probe(
     Whatever the other side does is an Outcome within the deadline, never an exception. Raises PoolmgrError when this
     process may not open another socket.
     """
+    # These cost a tenth of the start of a command that makes no crawl.
+    from poolmgr.crawl.transport import ExchangeFailed, PinnedAdapter, Secure, Watch
+
     started = clock()
     watch = Watch(exchange.deadline)
     secure = Secure(host_text(target.host), trust) if target.endpoint.service is Service.HKPS else None
@@ -152,6 +156,8 @@ def host_header(host: Host, port: int) -> str:
 
 
 def _request(target: Target, question: Question, exchange: Exchange) -> requests.PreparedRequest:
+    from requests import PreparedRequest
+
     endpoint = target.endpoint
     address = f"[{endpoint.address}]" if endpoint.address.version == 6 else str(endpoint.address)
     headers = {
@@ -163,7 +169,7 @@ def _request(target: Target, question: Question, exchange: Exchange) -> requests
     scheme = "https" if endpoint.service is Service.HKPS else "http"
     path = target.path or question.path
     # What there is no need for, such as cookies, is left unprepared.
-    request = requests.PreparedRequest()
+    request = PreparedRequest()
     request.prepare_method("GET")
     request.prepare_url(f"{scheme}://{address}:{endpoint.port}{path}", None)
     request.prepare_headers(headers)

@@ -160,6 +160,7 @@ class Question:
         self._aliases = 0
         self.addresses: tuple[IPAddress, ...] = ()
         self.problem: str | None = None
+        self.is_alias = False
         self.is_open = True
         self._begin(name)
 
@@ -197,6 +198,7 @@ class Question:
             return True
         if reply.is_truncated:
             return False
+        self.is_alias = self.is_alias or reply.alias is not None
         if reply.rcode not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
             self.failed(server, dns.rcode.to_text(dns.rcode.Rcode.make(reply.rcode)))
         elif reply.addresses:

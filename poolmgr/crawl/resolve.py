@@ -16,9 +16,6 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
-import dns.query
-import dns.resolver
-
 from poolmgr.crawl.frontier import Answer
 from poolmgr.crawl.line import Line, open_socket
 from poolmgr.crawl.question import Question, is_reply
@@ -65,7 +62,9 @@ class Resolver:
             while any(question.is_open for question in questions) and now() < end:
                 lines.ask(questions, end)
         addresses = tuple(address for question in questions for address in question.addresses)
-        return Answer(addresses) if addresses else Answer(problem=self._problem(questions))
+        if not addresses:
+            return Answer(problem=self._problem(questions))
+        return Answer(addresses, is_canonical=_is_canonical(questions))
 
     def _problem(self, questions: list[Question]) -> str:
         problems = [question.problem for question in questions if question.problem is not None]
@@ -76,7 +75,16 @@ class Resolver:
         return "the name has neither A nor AAAA records"
 
 
+def _is_canonical(questions: list[Question]) -> bool | None:
+    """Return whether the name has its addresses itself, None where a family that was not had may say otherwise."""
+    if any(question.is_alias for question in questions):
+        return False
+    return True if all(not question.is_open and question.problem is None for question in questions) else None
+
+
 def _system_servers() -> tuple[tuple[IPAddress, int], ...]:
+    import dns.resolver  # noqa: PLC0415 -- start-up time, for crawls with the system's nameservers alone
+
     try:
         resolver = dns.resolver.Resolver()
     except dns.resolver.NoResolverConfiguration as error:
@@ -140,7 +148,7 @@ class _Lines:
             with open_socket(Line, address.version, socket.SOCK_STREAM) as line:
                 line.until((now() + end) / 2)
                 line.reach(address, port)
-                dns.query.send_tcp(line, question.wire)
+                line.sendall(len(question.wire).to_bytes(2) + question.wire)
                 wire = _tcp_message(line)
         except (OSError, EOFError) as error:
             question.failed(server, f"{type(error).__name__} over TCP")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import heapq
 import itertools
 import random
 import resource
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -18,14 +16,16 @@ from pathlib import Path
 
 from poolmgr.crawl.agenda import Survey
 from poolmgr.crawl.frontier import Bounds, Frontier, Resolve, Work
+from poolmgr.crawl.geo import Atlas, Geography
 from poolmgr.crawl.observer import Observer
 from poolmgr.crawl.place import Target
 from poolmgr.crawl.politeness import Politeness
 from poolmgr.crawl.probe import Exchange, Lookup, Question, probe, questions
 from poolmgr.crawl.resolve import Nameservers, Resolver
 from poolmgr.crawl.tasks import Tasks
-from poolmgr.crawl.transport import load_trust
-from poolmgr.errors import PoolmgrError
+from poolmgr.crawl.trust import load_trust
+from poolmgr.errors import Stopped
+from poolmgr.garbage import uncollected
 from poolmgr.hosts import Host, HostName
 from poolmgr.model import Ask, Probe, Service, Snapshot, Stats
 
@@ -52,7 +52,8 @@ class Crawl:
     only where one under a pool's failed. `known` are keyservers of earlier crawls, each with the time when it was last
     listed. The stats page of an address is fetched `samples` times, and a probe that failed in passing is made again up
     to `retries` times. `workers` is how many exchanges and look-ups are under way at most. `ca_file` has the roots,
-    PEM, that the certificates of hkps are verified by, None for those of the system.
+    PEM, that the certificates of hkps are verified by, None for those of the system. `geography` says in which country
+    each address is.
     """
 
     seeds: tuple[Host, ...]
@@ -70,6 +71,7 @@ class Crawl:
     ports: Mapping[Service, int] = field(default_factory=lambda: dict(PORTS))
     workers: int = WORKERS
     ca_file: Path | None = None
+    geography: Geography = Geography()
 
 
 def crawl(
@@ -84,9 +86,9 @@ def crawl(
     `clock` gives aware UTC. `rng` draws the moments of what is asked again.
     `observer` is told how it goes.
 
-    Raises PoolmgrError when the observer's `stop` was set before the end, when the system has no nameservers, when
-    `ca_file` holds no certificate, and when this process may not open as many connections as it has workers. What a
-    keyserver does never raises.
+    Raises Stopped when the observer's `stop` was set before the end. Raises another PoolmgrError when the system has no
+    nameservers, when `ca_file` holds no certificate, when the GeoIP file cannot be used, and when this process may not
+    open as many connections as it has workers. What a keyserver does never raises.
     """
     observer = observer or Observer()
     frontier = _frontier(plan, clock())
@@ -94,11 +96,11 @@ def crawl(
     later = _Later(rng)
     waiting: deque[Work] = deque()
     _allow_files(plan.workers)
-    with _uncollected(), Tasks() as tasks:
+    with uncollected(), Atlas(plan.geography) as atlas, Tasks() as tasks:
         while not frontier.is_done:
             if observer.stop.is_set():
                 done = frontier.progress
-                raise PoolmgrError(
+                raise Stopped(
                     f"the crawl was stopped after {done.probes} probes, with {done.waiting} waiting: nothing was stored"
                 )
             waiting.extend(later.due(frontier.take()))
@@ -106,19 +108,7 @@ def crawl(
                 work = waiting.popleft()
                 tasks.start(partial(edge.perform, work), rank=0 if isinstance(work, Resolve) else 1)
             tasks.run(_POLL)
-        return frontier.snapshot(clock())
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Let no garbage be looked for in the block: a crawl makes much that stays and no cycles. It took a thirtieth."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
+        return atlas.locate(frontier.snapshot(clock()))
 
 
 def _allow_files(workers: int) -> None:

@@ -12,10 +12,11 @@ import dns.name
 
 from poolmgr.hosts import IPAddress
 from poolmgr.judge.history import History, Judgement, judge_next
+from poolmgr.judge.policy import Policy
 from poolmgr.judge.reliability import MAX_GAP
 from poolmgr.judge.selection import Members
-from poolmgr.judge.verdict import Policy
-from poolmgr.model import Family, Pool, ReasonCode, Snapshot, Verdict
+from poolmgr.model import Family, ReasonCode, Snapshot, Verdict
+from poolmgr.pools import Pool
 
 FAILING = frozenset(
     {

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from poolmgr.judge.canary import Canary
 from poolmgr.judge.freshness import LEAST_COUNT, Reference, reference_for, version_of
+from poolmgr.judge.kinds import Trait
 from poolmgr.judge.lateness import Check, checks
 from poolmgr.judge.quality import quality_checks
 from poolmgr.judge.steadiness import Look, Standing, Steadiness, duration, obstacles, wait_of
@@ -20,6 +21,7 @@ from poolmgr.judge.verdict import (
     days_text,
     ending_certificates,
     minimum_version,
+    traits_of,
 )
 from poolmgr.model import Ask, Family, Outcome, Reason, ReasonCode, Service
 
@@ -78,6 +80,11 @@ def steady_findings(standing: Standing, look: Look, rule: Steadiness, *, rounds:
     good = standing._replace(streak=max(standing.streak, 0))
     reasons = obstacles(good, look._replace(reasons=(), is_final=False), rule, rounds=rounds)
     return _found(reasons, list(_waits(good, look, rule, rounds)))
+
+
+def trait_findings(trait: Trait) -> tuple[Finding, ...]:
+    """Return what a rule that looks at more than one address finds of this one."""
+    return _found(() if trait.is_passed else (trait.reason(),), [_of_trait(trait)])
 
 
 def _found(reasons: list[Reason] | tuple[Reason, ...], measures: list[_Measure]) -> tuple[Finding, ...]:
@@ -150,7 +157,7 @@ def _counts(case: Case) -> Iterator[_Measure]:
         return
     limit, margin = f"at least {LEAST_COUNT}", Margin(stats.keys - LEAST_COUNT, "keys")
     yield _Measure(ReasonCode.NO_COUNT, str(stats.keys), limit, f"it counts {stats.keys} keys", margin)
-    reference = reference_for(stats, case.references, case.policy.window)
+    reference = reference_for(stats, case.references, case.window)
     if reference is not None:
         yield from _compared(reference, case, canary)
 
@@ -162,7 +169,7 @@ def _compared(reference: Reference, case: Case, canary: Canary | None) -> Iterat
     yield _Measure(ReasonCode.COHORT, str(votes), str(policy.min_cohort), sentence, margin)
     compared = compared_with(reference, case, canary)
     if compared is not None:
-        yield from map(_of_check, checks(compared, policy.window))
+        yield from map(_of_check, checks(compared, case.window))
 
 
 def _of_check(check: Check) -> _Measure:
@@ -182,7 +189,7 @@ def _services(case: Case) -> Iterator[_Measure]:
 
 def _quality(case: Case) -> Iterator[_Measure]:
     for service in sorted(case.pool.services):
-        checked = quality_checks(service, case.address, case.reliability, case.policy.quality, is_up=case.is_up)
+        checked = quality_checks(service, case.address, case.reliability, case.quality, is_up=case.is_up)
         yield from map(_of_check, checked)
 
 
@@ -196,6 +203,14 @@ def _certificates(case: Case) -> Iterator[_Measure]:
             sentence = f"its certificate for {probe.host} ends in {days_text(left)}"
             limit = f"more than {days_text(least)}"
             yield _Measure(ReasonCode.CERTIFICATE, days_text(left), limit, sentence, _seconds(left - least))
+
+
+def _kind(case: Case) -> Iterator[_Measure]:
+    yield from map(_of_trait, traits_of(case))
+
+
+def _of_trait(trait: Trait) -> _Measure:
+    return _Measure(trait.code, trait.measured, trait.limit, trait.sentence)
 
 
 def _waits(standing: Standing, look: Look, rule: Steadiness, rounds: int) -> Iterator[_Measure]:
@@ -225,4 +240,5 @@ _MEASURES: tuple[Callable[[Case], Iterator[_Measure]], ...] = (
     _services,
     _quality,
     _certificates,
+    _kind,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -59,6 +59,10 @@ class Window:
     def lag_of(self, *, is_up: bool) -> timedelta:
         """Return how late who is up may be, or else who comes in."""
         return self.max_lag if is_up else min(self.enter_lag, self.max_lag)
+
+    def within(self, max_lag: timedelta | None) -> Window:
+        """Return the window of who asks for at most `max_lag`; it is this one where that is None, or more."""
+        return self if max_lag is None or max_lag >= self.max_lag else replace(self, max_lag=max_lag)
 
     def is_known(self, pace: Pace) -> bool:
         """Return whether `pace` goes back far enough to judge by time."""

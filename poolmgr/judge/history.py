@@ -14,10 +14,12 @@ import dns.name
 from poolmgr.hosts import Host, IPAddress, address_order
 from poolmgr.judge.answering import Answering, answered, doubts_of
 from poolmgr.judge.freshness import Cohort, Paces, Reference, paces_after, references
+from poolmgr.judge.kinds import paired
 from poolmgr.judge.once import once
+from poolmgr.judge.policy import Policy
 from poolmgr.judge.reliability import Reliability, ServiceKey, observed
 from poolmgr.judge.steadiness import Look, Standing, Steadiness, is_final, looked, obstacles
-from poolmgr.judge.verdict import Instant, Policy, instants
+from poolmgr.judge.verdict import Instant, instants
 from poolmgr.model import (
     Ask,
     Endpoint,
@@ -25,7 +27,6 @@ from poolmgr.model import (
     Keyserver,
     KeyserverAddress,
     Outcome,
-    Pool,
     Probe,
     Reason,
     ReasonCode,
@@ -34,6 +35,7 @@ from poolmgr.model import (
     State,
     Verdict,
 )
+from poolmgr.pools import Pool
 
 FORGET = timedelta(days=30)
 """How long an address that no crawl meets any more is remembered: the longest window of reliability."""
@@ -124,7 +126,7 @@ def judge_next(history: History, snapshot: Snapshot, policy: Policy, pools: Iter
                 of_pool[instant.address] = after
     return Judgement(
         snapshot=seen,
-        verdicts=tuple(verdicts),
+        verdicts=paired(verdicts, pools),
         references=known,
         history=History(
             crawls=crawls,

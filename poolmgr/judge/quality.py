@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from poolmgr.judge.lateness import Check, Words
@@ -15,7 +15,7 @@ WINDOW = "7d"
 
 
 LEAST_LATENCY = timedelta(seconds=1)
-"""No limit on latency is below this: what was quicker need not be known."""
+"""No limit of a policy on latency is below this. What was quicker only a pool may ask for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,10 @@ class Quality:
     enter_reliability: float = 0.87
     max_latency: timedelta = timedelta(seconds=8)
     enter_latency: timedelta = timedelta(seconds=4)
+
+    def within(self, most: timedelta | None) -> Quality:
+        """Return the same with a latency of at most `most`, where that is stricter."""
+        return self if most is None or most >= self.max_latency else replace(self, max_latency=most)
 
     def reliability(self, *, is_up: bool) -> float:
         """Return the least reliability."""
@@ -105,4 +109,5 @@ def _latency(service: Service, latency: timedelta, most: timedelta) -> Check:
 
 
 def _seconds(time: timedelta) -> str:
-    return f"{time.total_seconds():.2f}".rstrip("0").rstrip(".") + " s"
+    seconds = time.total_seconds()
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f}".rstrip("0").rstrip(".") + " s"

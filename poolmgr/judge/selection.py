@@ -17,7 +17,8 @@ import dns.name
 from poolmgr.hosts import Host, IPAddress, address_order, host_text
 from poolmgr.judge.reliability import UNSEEN, Reliability, ServiceKey
 from poolmgr.judge.shortage import least_bad
-from poolmgr.model import Family, Pool, Reason, ReasonCode, Selection, State, Verdict, WhenShort
+from poolmgr.model import Family, Reason, ReasonCode, Selection, State, Verdict
+from poolmgr.pools import Pool, WhenShort
 
 Members = Mapping[tuple[dns.name.Name, Family], Collection[IPAddress]]
 """The published addresses by pool and family."""

@@ -27,6 +27,7 @@ FAST = frozenset(
         ReasonCode.AHEAD,
         ReasonCode.STUCK,
         ReasonCode.CANARY,
+        ReasonCode.COUNTRY,
     }
 )
 """Reasons that one look establishes: facts or the operator's word, not how a probe happened to end. Counts are facts,
@@ -171,8 +172,10 @@ def _times(falls: float) -> str:
 
 
 def duration(time: timedelta) -> str:
-    """Return `time` as people say it: 45 s, 12 min, 3.5 h, 2 d."""
+    """Return `time` as people say it: 300 ms, 45 s, 12 min, 3.5 h, 2 d."""
     seconds = max(time.total_seconds(), 0.0)
+    if 0 < seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 7200:
         return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
     count, unit = (seconds / 3600, "h") if seconds < 172_800 else (seconds / 86_400, "d")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import NamedTuple
@@ -24,83 +23,30 @@ from poolmgr.judge.freshness import (
     reference_for,
     version_of,
 )
+from poolmgr.judge.kinds import Trait, newest_versions, traits
 from poolmgr.judge.lateness import Compared, failed_checks
 from poolmgr.judge.pace import Count
+from poolmgr.judge.policy import Policy
 from poolmgr.judge.quality import Quality, failed_quality
 from poolmgr.judge.reliability import Reliability, ServiceKey
-from poolmgr.judge.steadiness import Standing, Steadiness
+from poolmgr.judge.steadiness import Standing
 from poolmgr.model import (
     Ask,
     Family,
     Keyserver,
     KeyserverAddress,
     Outcome,
-    Overrides,
-    Pool,
     Probe,
     Reason,
     ReasonCode,
     Service,
     Snapshot,
-    Vhost,
 )
+from poolmgr.pools import Pool, Vhost
 from poolmgr.version import Version
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """What is asked of every keyserver, whatever the pool.
-
-    `minimum_versions` has the software (lower case) that may serve at all, each with its oldest version.
-    `max_keys_behind` and `max_keys_ahead` are keys off the cohort's reference. A cohort is judged by itself where at
-    least `min_cohort` of its keyservers agree within these: more would let the loss of one take others with it.
-    Once the cohort's frontier is known for long enough, times count instead of these: `max_lag` behind it (`enter_lag`
-    for who comes in), and `max_lead` ahead, unless the count is off by no more than `lag_tolerance` keys.
-    `quality` is what is asked of each service. Of a family of which a crawl saw fewer addresses answer than `min_seen`
-    (0 to 1) of as many as lately it is not believed. `certificate_warning` is how long before the end of its
-    certificate a keyserver is warned of. `steadiness` says how many crawls it takes to come in and to go out; a probe
-    that ended as one of `fast_fall` needs no second.
-    """
-
-    minimum_versions: Mapping[str, Version] = field(
-        default_factory=lambda: {
-            "sks": Version.parse("1.1.6"),
-            "hockeypuck": Version.parse("2.1.0"),
-        }
-    )
-    max_keys_behind: int = 2000
-    max_keys_ahead: int = 2000
-    max_lag: timedelta = timedelta(hours=36)
-    enter_lag: timedelta = timedelta(hours=24)
-    max_lead: timedelta = timedelta(hours=72)
-    lag_tolerance: int = 50
-    min_cohort: int = 2
-    quality: Quality = Quality()
-    min_seen: float = 0.5
-    certificate_warning: timedelta = timedelta(days=14)
-    steadiness: Steadiness = Steadiness()
-    fast_fall: frozenset[Outcome] = frozenset({Outcome.WRONG_KEY, Outcome.BAD_TLS})
-    exclude: Overrides = Overrides()
-    include_only: Overrides = Overrides()
-
-    window: Window = field(init=False, repr=False, compare=False)
-    """The freshness rule's part."""
-
-    def __post_init__(self) -> None:
-        window = Window(
-            self.max_keys_behind,
-            self.max_keys_ahead,
-            self.min_cohort,
-            max_lag=self.max_lag,
-            enter_lag=self.enter_lag,
-            max_lead=self.max_lead,
-            tolerance=self.lag_tolerance,
-        )
-        # It is looked at for every address: once is enough.
-        object.__setattr__(self, "window", window)
-
-
 _LOOKUP, _NOT_ALLOWED = Ask.LOOKUP, Outcome.NOT_ALLOWED
+_NO_VERSIONS: Mapping[str, Version] = {}
 
 
 class Case(NamedTuple):
@@ -108,7 +54,7 @@ class Case(NamedTuple):
 
     `still` is its count as last met before, `is_up` whether it is up in the pool: it stays with less than it enters.
     `newest` is the version of the canary key that the mesh has, None where unknown. `reliability` is that of all
-    services, this crawl counted.
+    services, this crawl counted. `versions` has the newest one of each software where the pool asks for it.
     """
 
     pool: Pool
@@ -121,6 +67,17 @@ class Case(NamedTuple):
     is_up: bool = False
     newest: datetime | None = None
     reliability: Mapping[ServiceKey, Reliability] = MappingProxyType({})
+    versions: Mapping[str, Version] = _NO_VERSIONS
+
+    @property
+    def window(self) -> Window:
+        """The freshness rule's part of the policy, and of the pool where that asks for more."""
+        return self.policy.window.within(self.pool.max_lag)
+
+    @property
+    def quality(self) -> Quality:
+        """What the policy asks of each service, and the pool where that asks for more."""
+        return self.policy.quality.within(self.pool.max_latency)
 
 
 class Instant(NamedTuple):
@@ -155,6 +112,7 @@ def instants(
     is_named = any((policy.exclude, policy.include_only, pool.exclude, pool.include_only))
     rules = [rule for rule in RULES if is_named or rule is not _overrides]
     newest = newest_version(snapshot.keyservers, snapshot.finished, policy.min_cohort)
+    versions = newest_versions(snapshot.keyservers, policy.min_cohort) if pool.newest else _NO_VERSIONS
     for keyserver in snapshot.keyservers:
         if not keyserver.addresses:
             yield _without_address(pool, keyserver)
@@ -170,6 +128,7 @@ def instants(
                 still=paces.counts.get(address.address),
                 is_up=standing is not None and standing.is_up,
                 newest=newest,
+                versions=versions,
                 reliability=reliability,
             )
             reasons = tuple([reason for rule in rules for reason in rule(case)])
@@ -256,7 +215,7 @@ def minimum_version(case: Case, software: str) -> Version | None:
 
 
 def _freshness(case: Case) -> Iterator[Reason]:
-    stats, policy = case.address.stats, case.policy
+    stats, policy, window = case.address.stats, case.policy, case.window
     if stats is None:
         return
     canary = canary_of(case)
@@ -270,7 +229,7 @@ def _freshness(case: Case) -> Iterator[Reason]:
     cohort = cohort_of(stats)
     if cohort is None:
         return  # the version rule says so
-    reference = reference_for(stats, case.references, policy.window)
+    reference = reference_for(stats, case.references, window)
     if reference is None:
         if canary is not None and canary.is_fresh:
             return
@@ -283,7 +242,7 @@ def _freshness(case: Case) -> Iterator[Reason]:
         return
     compared = compared_with(reference, case, canary)
     if compared is not None:
-        for check in failed_checks(compared, policy.window):
+        for check in failed_checks(compared, window):
             yield Reason(check.code, *check.words(), excess=-check.room)
 
 
@@ -292,7 +251,7 @@ def canary_of(case: Case) -> Canary | None:
     given = None if case.newest is None else given_version(case.address, case.finished)
     if given is None or case.newest is None:
         return None
-    return Canary(given, case.newest, case.finished, case.policy.window.lag_of(is_up=case.is_up), case.is_up)
+    return Canary(given, case.newest, case.finished, case.window.lag_of(is_up=case.is_up), case.is_up)
 
 
 def compared_with(reference: Reference, case: Case, canary: Canary | None) -> Compared | None:
@@ -333,9 +292,18 @@ def _services(case: Case) -> Iterator[Reason]:
 
 def _quality(case: Case) -> Iterator[Reason]:
     for service in _in_order(case.pool.services):
-        failed = failed_quality(service, case.address, case.reliability, case.policy.quality, is_up=case.is_up)
+        failed = failed_quality(service, case.address, case.reliability, case.quality, is_up=case.is_up)
         for check in failed:
             yield Reason(check.code, *check.words(), excess=-check.room)
+
+
+def traits_of(case: Case) -> Iterator[Trait]:
+    """Yield what the case's pool asks for beyond what all pools do, passed or not."""
+    return traits(case.pool, case.address, accepted(case), case.versions)
+
+
+def _kind(case: Case) -> Iterator[Reason]:
+    return (trait.reason() for trait in traits_of(case) if not trait.is_passed)
 
 
 def _not_asked(case: Case, service: Service, names: tuple[str, ...]) -> str:
@@ -386,6 +354,7 @@ RULES: tuple[Callable[[Case], Iterator[Reason]], ...] = (
     _software,
     _freshness,
     _services,
+    _kind,
     _quality,
 )
 """Every rule is asked, so that a keyserver's operator sees all there is to mend at once."""

@@ -65,7 +65,7 @@ def to_text(snapshot: Snapshot, verdicts: Iterable[Verdict], heads: Iterable[tup
         addresses = ", ".join(str(address.address) for address in keyserver.addresses)
         yield printable(f"  DNS: {addresses or keyserver.problem or 'no address'}")
         for address in keyserver.addresses:
-            yield f"  {address.address}"
+            yield f"  {address.address}" + (f" in {address.country}" if address.country is not None else "")
             yield from (f"    {printable(text)}" for text in _about(address))
         for verdict in verdicts:
             if verdict.keyserver == keyserver.name:

@@ -11,18 +11,19 @@ from datetime import datetime
 from poolmgr.errors import PoolmgrError
 from poolmgr.hosts import Host, IPAddress, host_text
 from poolmgr.judge.canary import newest_version
-from poolmgr.judge.findings import Finding, findings, steady_findings
+from poolmgr.judge.findings import Finding, findings, steady_findings, trait_findings
 from poolmgr.judge.freshness import Cohort, Reference, reference_for, references
 from poolmgr.judge.history import History, Judgement
+from poolmgr.judge.kinds import companion, newest_versions
+from poolmgr.judge.policy import Policy
 from poolmgr.judge.reliability import Reliability, ServiceKey
 from poolmgr.judge.steadiness import Look, Standing
-from poolmgr.judge.verdict import Case, Policy
+from poolmgr.judge.verdict import Case
 from poolmgr.model import (
     Family,
     Keyserver,
     KeyserverAddress,
     Outcome,
-    Pool,
     Reason,
     Selection,
     Service,
@@ -30,6 +31,7 @@ from poolmgr.model import (
     Stats,
     Verdict,
 )
+from poolmgr.pools import Pool
 from poolmgr.report.escape import printable
 from poolmgr.report.remedies import remedies
 
@@ -126,6 +128,7 @@ def life_of(
             verdicts[verdict.address].append(verdict)
     crawl = judgement.snapshot
     newest = newest_version(crawl.keyservers, crawl.finished, policy.min_cohort)
+    versions = newest_versions(crawl.keyservers, policy.min_cohort)
     measured = {address.address: address for address in keyserver.addresses}
     by_name = {pool.name: pool for pool in pools}
     compared = [(crawl, references(crawl.keyservers, policy.window)) for crawl in crawls]
@@ -143,6 +146,7 @@ def life_of(
                 still=before.paces.counts.get(found.address),
                 is_up=_is_up(before.standings.get(verdict.pool, {}).get(found.address)),
                 newest=newest,
+                versions=versions,
                 reliability=judgement.history.reliability,
             )
             for verdict in group
@@ -159,7 +163,7 @@ def life_of(
                     if where == address
                 },
                 failures=_failures(keyserver, address, crawls),
-                pools=tuple(_pool_life(verdict, cases.get(verdict.pool), judgement.history) for verdict in group),
+                pools=tuple(_pool_life(verdict, cases.get(verdict.pool), judgement) for verdict in group),
             )
         )
     return Life(
@@ -178,10 +182,13 @@ def _by_service(entry: tuple[ServiceKey, Reliability]) -> int:
     return list(Service).index(entry[0][1])
 
 
-def _pool_life(verdict: Verdict, case: Case | None, history: History) -> PoolLife:
+def _pool_life(verdict: Verdict, case: Case | None, judgement: Judgement) -> PoolLife:
     found: tuple[Finding, ...] = ()
+    history = judgement.history
     if case is not None:
         found = findings(case)
+        beside = companion(case.pool, verdict, _of_same(verdict, judgement.verdicts))
+        found += () if beside is None else trait_findings(beside)
         standing = history.standings.get(verdict.pool, {}).get(case.address.address)
         if standing is not None:
             look = Look(case.finished, (), is_final=False)
@@ -190,6 +197,10 @@ def _pool_life(verdict: Verdict, case: Case | None, history: History) -> PoolLif
     told = {finding.code for finding in found if not finding.is_passed}
     found += tuple(_failed(reason) for reason in (*verdict.reasons, *verdict.warnings) if reason.code not in told)
     return PoolLife(verdict=verdict, findings=found, remedies=remedies(found))
+
+
+def _of_same(verdict: Verdict, verdicts: Iterable[Verdict]) -> Iterator[Verdict]:
+    return (one for one in verdicts if one.keyserver == verdict.keyserver and one.pool == verdict.pool)
 
 
 def _failed(reason: Reason) -> Finding:

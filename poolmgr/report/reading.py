@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, TypeVar
 
+from poolmgr.countries import parse_country
 from poolmgr.errors import ParseError
 from poolmgr.hosts import Host, IPAddress, parse_host
 
@@ -75,6 +76,22 @@ def sentence(value: object) -> str:
     """Read a text that is shown as it is: it may have printable characters only."""
     told = text(value)
     return told if told.isprintable() else _refuse(value, "a text of printable characters")
+
+
+def country(value: object) -> str:
+    """Read a country code in lower case."""
+    try:
+        code = parse_country(text(value))
+    except ParseError:
+        code = ""
+    return code if code == value else _refuse(value, "a country code in lower case")
+
+
+def boolean(value: object) -> bool:
+    """Return a truth value."""
+    if not isinstance(value, bool):
+        _refuse(value, "true or false")
+    return value
 
 
 def whole(low: int, high: int) -> Reader[int]:

@@ -46,7 +46,7 @@ _WITH_AMOUNT: Mapping[ReasonCode, str] = {
 
 _BY_LIMIT: Mapping[ReasonCode, str] = {
     ReasonCode.EXCLUDED: "be taken off exclude, by the operator of the pool",
-    ReasonCode.NOT_INCLUDED: "be named in include_only, by the operator of the pool",
+    ReasonCode.NOT_INCLUDED: "be named {limit}, by the operator of the pool",
     ReasonCode.NO_ADDRESS: "have its name lead to an address",
     ReasonCode.FAMILY: "an address of {limit}: this one cannot come in",
     ReasonCode.SPECIAL_PURPOSE: "be reached at {limit}",
@@ -57,6 +57,9 @@ _BY_LIMIT: Mapping[ReasonCode, str] = {
     ReasonCode.STUCK: "have its key count move",
     ReasonCode.CANARY: "give the canary key as it was signed on {limit} or later",
     ReasonCode.COHORT: "{limit} keyservers of its version that agree on a count",
+    ReasonCode.PROXY: "answer with {limit}",
+    ReasonCode.COUNTRY: "an address in {limit}: this one cannot come in",
+    ReasonCode.DUAL_STACK: "have {limit}",
     ReasonCode.SERVICE: "answer lookups: {limit}",
     ReasonCode.UNRELIABLE: "not fail for some days: {limit}",
     ReasonCode.SLOW: "answer lookups in time: {limit}",

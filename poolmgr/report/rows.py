@@ -25,16 +25,17 @@ class Row:
     """One address before one pool, as every report shows it.
 
     `services` has the outcome of the lookup of each service under the pool's Host header, in the order asked.
-    `difference` is the key count minus the reference of the cohort that judged it; None where either is unknown.
-    `lag` is by how much time that count is behind that cohort's frontier, below 0 where it is ahead; None where the
-    frontier is not known for long enough. `since` and `progress` are the verdict's; `stood` is how long `since` is
-    before the end of the crawl.
+    `difference` is the key count minus the reference of the cohort that judged it; None where either is unknown. `lag`
+    is by how much time that count is behind that cohort's frontier, below 0 where it is ahead; None where the frontier
+    is not known for long enough. `country` is the address's, in lower case, None where unknown. `since` and `progress`
+    are the verdict's; `stood` is how long `since` is before the end of the crawl.
     """
 
     pool: str
     keyserver: str
     aliases: tuple[str, ...]
     address: str | None
+    country: str | None
     services: Mapping[Service, Outcome]
     software: str | None
     version: str | None
@@ -90,6 +91,7 @@ def rows(
                 keyserver=host_text(verdict.keyserver),
                 aliases=() if keyserver is None else tuple(host_text(alias) for alias in keyserver.aliases),
                 address=None if verdict.address is None else str(verdict.address),
+                country=None if address is None else address.country,
                 services=_services(address, hosts[pool]),
                 software=stats.software if stats is not None else None,
                 version=stats.version if stats is not None else None,
@@ -132,6 +134,7 @@ def to_json(snapshot: Snapshot, report: Iterable[Row]) -> str:
                 "keyserver": row.keyserver,
                 "aliases": list(row.aliases),
                 "address": row.address,
+                "country": row.country,
                 "services": dict(row.services),
                 "software": row.software,
                 "version": row.version,
@@ -185,6 +188,7 @@ def to_csv(report: Iterable[Row]) -> str:
             "keyserver",
             "aliases",
             "address",
+            "country",
             *services,
             *facts,
             "state",
@@ -198,7 +202,7 @@ def to_csv(report: Iterable[Row]) -> str:
     for row in report:
         writer.writerow(
             (
-                *map(csv_cell, (row.pool, row.keyserver, " ".join(row.aliases), row.address or "")),
+                *map(csv_cell, (row.pool, row.keyserver, " ".join(row.aliases), row.address or "", row.country or "")),
                 *(row.services.get(service, "") for service in services),
                 csv_cell(row.software or ""),
                 csv_cell(row.version or ""),

@@ -119,6 +119,7 @@ def keyserver_to_document(keyserver: Keyserver) -> Json:
             "listed": keyserver.listed.isoformat(),
             "peers": [host_text(peer) for peer in keyserver.peers],
             "problem": keyserver.problem,
+            "canonical": keyserver.is_canonical,
             "addresses": [_address(address) for address in keyserver.addresses],
         }
     )
@@ -134,6 +135,7 @@ def keyserver_from_document(document: object, started: datetime) -> Keyserver:
         listed=maybe(told, "listed", reading.measured) or started,
         peers=maybe(told, "peers", _HOSTS) or (),
         problem=maybe(told, "problem", reading.text),
+        is_canonical=maybe(told, "canonical", reading.boolean),
         addresses=maybe(told, "addresses", reading.list_of(_to_address)) or (),
     )
 
@@ -145,6 +147,7 @@ def _address(address: KeyserverAddress) -> Json:
             "stats": None if address.stats is None else _stats(address.stats),
             "probes": [_probe(probe) for probe in address.probes],
             "spread": address.spread or None,
+            "country": address.country,
         }
     )
 
@@ -157,6 +160,7 @@ def _to_address(document: object) -> KeyserverAddress:
         maybe(told, "stats", _to_stats),
         maybe(told, "probes", reading.list_of(partial(_to_probe, found))) or (),
         maybe(told, "spread", _COUNT) or 0,
+        maybe(told, "country", reading.country),
     )
 
 

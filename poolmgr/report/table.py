@@ -95,9 +95,10 @@ def to_table(heading: str, report: Sequence[Row]) -> PoolTable:
     Text that keyservers said is escaped, and never taken for markup.
     """
     services = [service for service in Service if any(service in row.services for row in report)]
+    has_countries = _has_countries(report)
     head = Line(
         tuple(Text(word, "bold") for word in ("", "Keyserver", "Address", "Since")),
-        tuple(Text(word, "bold") for word in (*services, "Software", "Keys", "Diff")),
+        tuple(Text(word, "bold") for word in (*services, "Software", "Keys", "Diff", *(["Country"] * has_countries))),
     )
     lines = [
         Line(
@@ -112,6 +113,7 @@ def to_table(heading: str, report: Sequence[Row]) -> PoolTable:
                 Text(_software(row)),
                 Text(_keys(row)),
                 Text(_difference(row)),
+                *([Text(row.country or "")] * has_countries),
             ),
             (
                 *(Text(printable(reason.sentence)) for reason in row.reasons),
@@ -121,6 +123,11 @@ def to_table(heading: str, report: Sequence[Row]) -> PoolTable:
         for row in report
     ]
     return PoolTable(Text(heading, "bold"), (head, *lines))
+
+
+def _has_countries(report: Iterable[Row]) -> bool:
+    """Return whether there is anything to show in a column of countries."""
+    return any(row.country is not None for row in report)
 
 
 def _outcome(outcome: Outcome | None) -> Text:
@@ -143,7 +150,9 @@ def _filled(cells: Sequence[Text], indent: int) -> Iterator[Padding]:
 
 def to_plain(heading: str, report: Sequence[Row]) -> str:
     """Return the same as text for a pipe: the heading, then one line per address, in columns, never wrapped."""
-    head = ("STATE", "KEYSERVER", "ADDRESS", "SINCE", "SERVICES", "SOFTWARE", "KEYS", "DIFF", "REASONS")
+    has_countries = _has_countries(report)
+    countries = ["COUNTRY"] * has_countries
+    head = ("STATE", "KEYSERVER", "ADDRESS", "SINCE", "SERVICES", "SOFTWARE", "KEYS", "DIFF", *countries, "REASONS")
     lines: list[tuple[str, ...]] = [head]
     for row in report:
         services = ",".join(f"{service}:{outcome}" for service, outcome in row.services.items())
@@ -158,6 +167,7 @@ def to_plain(heading: str, report: Sequence[Row]) -> str:
             _software(row),
             _keys(row),
             _difference(row),
+            *([row.country] * has_countries),
         )
         lines.append((*(cell or "-" for cell in cells), "; ".join(sentences)))
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]

@@ -125,6 +125,13 @@ def every(database: sqlite3.Connection, since: datetime) -> Iterator[Snapshot]:
             yield _whole(database, row)
 
 
+def whole(database: sqlite3.Connection, key: int) -> Iterator[Snapshot]:
+    """Yield the crawl `key` and all that followed, the oldest first, whole."""
+    with one_moment(database):
+        for row in _rows_from(database, key):
+            yield _whole(database, row)
+
+
 def judged(database: sqlite3.Connection, key: int) -> Iterator[Snapshot]:
     """Yield the crawl `key` and all that followed, the oldest first, as far as judging looks at them.
 
@@ -140,12 +147,7 @@ def _judged(database: sqlite3.Connection, key: int) -> Iterator[Snapshot]:
     sizes: dict[int, int] = {}
     last: dict[int, tuple[list[int | None], Keyserver]] = {}
     today = ""
-    rows = database.execute(
-        "SELECT started, finished, snapshot, numbers FROM crawl "
-        "WHERE (finished, id) >= (SELECT finished, id FROM crawl WHERE id = ?) ORDER BY finished, id",
-        (key,),
-    )
-    for row in rows:
+    for row in _rows_from(database, key):
         started, finished, blob, numbers = row
         if numbers is None:
             yield _whole(database, row)
@@ -171,6 +173,14 @@ def _judged(database: sqlite3.Connection, key: int) -> Iterator[Snapshot]:
         for place, totals in slow.items():
             keyservers[int(place)] = with_totals(keyservers[int(place)], totals)
         yield _snapshot(started, finished, document, keyservers)
+
+
+def _rows_from(database: sqlite3.Connection, key: int) -> Iterator[Row]:
+    return database.execute(
+        "SELECT started, finished, snapshot, numbers FROM crawl "
+        "WHERE (finished, id) >= (SELECT finished, id FROM crawl WHERE id = ?) ORDER BY finished, id",
+        (key,),
+    )
 
 
 def forget(database: sqlite3.Connection, now: datetime, *, keep: timedelta, keep_thinned: timedelta) -> None:

@@ -105,7 +105,7 @@ def with_all(form: Keyserver, counts: Iterable[int | None], rest: Iterator[int |
 def _bare(address: KeyserverAddress) -> KeyserverAddress:
     stats = None if address.stats is None else replace(address.stats, keys=None, taken_at=None)
     probes = (replace(probe, started=EPOCH, connect=None, first_byte=None, total=None) for probe in address.probes)
-    return KeyserverAddress(address.address, stats, tuple(probes))
+    return KeyserverAddress(address.address, stats, tuple(probes), country=address.country)
 
 
 def _asked(address: KeyserverAddress) -> int | None:
@@ -122,7 +122,8 @@ def _counted(address: KeyserverAddress, counts: Iterator[int | None]) -> Keyserv
         started = _at(asked)
         probes = tuple([_asked_at(started, probe) if probe.ask is _STATS else probe for probe in address.probes])
     told = None if taken_at is None else _at(taken_at)
-    return KeyserverAddress(address.address, _with_count(address.stats, keys, told), probes)
+    counted = _with_count(address.stats, keys, told)
+    return KeyserverAddress(address.address, counted, probes, country=address.country)
 
 
 def _with_count(stats: Stats, keys: int | None, taken_at: datetime | None) -> Stats:

@@ -20,19 +20,22 @@ from poolmgr.config.rules import broken_rules
 from poolmgr.config.schema import validate
 from poolmgr.crawl.blindness import SelfCheck
 from poolmgr.crawl.frontier import Bounds
+from poolmgr.crawl.geo import Geography
 from poolmgr.crawl.politeness import Politeness
 from poolmgr.crawl.probe import Canary, Exchange, Search
 from poolmgr.crawl.resolve import Nameservers
 from poolmgr.crawl.spider import Crawl
 from poolmgr.errors import ConfigError, ParseError
 from poolmgr.hosts import parse_host
+from poolmgr.judge.policy import Policy
 from poolmgr.judge.quality import Quality
 from poolmgr.judge.steadiness import Steadiness
-from poolmgr.judge.verdict import Policy
-from poolmgr.model import Allowance, Family, Outcome, Overrides, Pool, Service, Vhost, WhenShort
-from poolmgr.publish.rfc2136 import Primary
+from poolmgr.model import Family, Outcome, Service
+from poolmgr.pools import Allowance, Overrides, Pool, Vhost, WhenShort
+from poolmgr.publish.checkers import Checker
+from poolmgr.publish.rfc2136 import Primary, Tls
 from poolmgr.publish.tsig import KeyFile, SecretFile, SecretInEnvironment
-from poolmgr.publish.zonefile import Checker, Verify, ZoneFile
+from poolmgr.publish.zonefile import Verify, ZoneFile
 from poolmgr.version import Version
 from poolmgr.zone.serial import Scheme
 from tests.build import named
@@ -124,7 +127,7 @@ def test_a_folder_is_refused_with_its_cause(tmp_path: Path) -> None:
 
 def test_a_file_at_the_size_limit_is_read_and_one_above_is_refused(write: Write) -> None:
     padded = MINIMAL + "#" * (MAX_BYTES - len(MINIMAL))
-    assert load_config(write(padded)).zone.origin == name("example.org")
+    assert load_config(write(padded)).zones[0].origin == name("example.org")
     with pytest.raises(ConfigError, match=f"larger than {MAX_BYTES} bytes"):
         load_config(write(padded + "#"))
 
@@ -132,7 +135,7 @@ def test_a_file_at_the_size_limit_is_read_and_one_above_is_refused(write: Write)
 def test_a_byte_order_mark_is_skipped_and_does_not_count(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_bytes(b"\xef\xbb\xbf" + MINIMAL.encode())
-    assert load_config(path).zone.origin == name("example.org")
+    assert load_config(path).zones[0].origin == name("example.org")
     path.write_bytes("\ufeff# éé".encode() + b"\xff")
     assert problems_of(path) == ["1:5: not readable as YAML: it is not UTF-8 text: save the file as UTF-8"]
 
@@ -193,7 +196,8 @@ def test_any_bytes_give_a_document_or_a_config_error(content: bytes) -> None:
 def test_a_minimal_file_has_the_defaults_of_the_stages(write: Write) -> None:
     path = write(MINIMAL)
     pool = name("pool.example.org")
-    assert load_config(path) == Config(
+    config = load_config(path)
+    assert config == Config(
         path=path,
         state=Path("/var/lib/poolmgr"),
         keep=timedelta(days=90),
@@ -217,9 +221,48 @@ def test_a_minimal_file_has_the_defaults_of_the_stages(write: Write) -> None:
                 min_members={Family.IPV4: 3, Family.IPV6: 0},
             ),
         ),
-        zone=Zone(origin=name("example.org"), skeleton=None, serial=Scheme.UNIXTIME, max_age=timedelta(hours=1)),
+        zones=(
+            Zone(
+                origin=name("example.org"),
+                skeleton=None,
+                serial=Scheme.UNIXTIME,
+                max_age=timedelta(hours=1),
+                pools=config.pools,
+            ),
+        ),
         targets=(),
     )
+
+
+def test_a_pool_is_in_the_zone_with_the_longest_origin_and_a_target_says_its_zone(write: Write) -> None:
+    path = write("""
+crawl: {seeds: [keyserver.example.org], search: admin}
+pools: [{name: pool.example.org}, {name: pool.eu.example.org}, {name: eu.example.org}, {name: neu.example.org}]
+zone: [{origin: example.org, skeleton: main.zone}, {origin: eu.example.org}]
+publish:
+  - {type: rfc2136, zone: EU.example.org, server: 192.0.2.1, key: {file: k}}
+  - {type: rfc2136, zone: example.org, server: 192.0.2.1, key: {file: k}}
+  - {type: zonefile, zone: example.org, file: served.zone}
+""")
+    config = load_config(path)
+    shown = {str(zone.origin): [str(pool.name).partition(".")[0] for pool in zone.pools] for zone in config.zones}
+    assert shown == {"example.org.": ["pool", "neu"], "eu.example.org.": ["pool", "eu"]}
+    assert [pool.name for pool in config.zones[1].pools] == [name("pool.eu.example.org"), name("eu.example.org")]
+    served = [(target.label, str(target.zone.origin)) for target in config.targets]
+    assert served == [
+        ("primary 192.0.2.1 port 53, zone eu.example.org", "eu.example.org."),
+        ("primary 192.0.2.1 port 53, zone example.org", "example.org."),
+        (f"zone file {path.parent / 'served.zone'}", "example.org."),
+    ]
+
+
+def test_a_pool_may_ask_for_just_the_lag_of_the_policy(write: Write) -> None:
+    text = MINIMAL.replace("name: pool.example.org", "name: pool.example.org, max_lag: 36h")
+    assert load_config(write(text)).pools[0].max_lag == timedelta(hours=36)
+    shorter = write(f"{text}policy: {{max_lag: 35h}}\n")
+    assert problems_of(shorter) == [
+        "2:34: pools[0].max_lag: is over policy.max_lag, 1d11h, which holds for all pools: give less"
+    ]
 
 
 def test_every_value_reaches_its_stage(write: Write) -> None:
@@ -243,6 +286,8 @@ crawl:
   politeness: {in_flight: 6, per_crawl: 7}
   forget_after: 8d
   ca_file: roots.pem
+  geo: countries.mmdb
+  countries: {Ks.example.org: DE, 192.0.2.1: fr, "2001:db8::/32": us}
   contact: admin@example.org
   allow_networks: [127.0.0.0/8, "::1"]
   ports: {hkp: 1, http: 2, hkps: 3}
@@ -281,6 +326,14 @@ pools:
     minimum_versions: {hockeypuck: "2.3"}
     exclude: [192.0.2.0/24]
     include_only: ["2001:db8::/32"]
+    software: [hockeypuck]
+    networks: ["2001:db8:1::/48"]
+    countries: [DE, no]
+    continents: [eu, as]
+    proxied: true
+    newest: true
+    max_lag: 5h
+    max_latency: 750ms
     max_records: 4
     min_members: {ipv6: 2}
     max_removed: {share: 25%, count: 3}
@@ -290,16 +343,19 @@ pools:
     when_short: fallback
     fallback: ["2001:db8::1", "2001:db8::2"]
     ttl: 1h
-  - {name: b.example.org, host: keys.example.org, min_members: 1}
+  - {name: b.example.org, host: keys.example.org, min_members: 1, max_latency: 2s, dual_stack: true}
 zone: {origin: Example.ORG., skeleton: zones/example.org.zone, serial: date, max_age: 2h}
 publish:
   - type: zonefile
     file: /srv/example.org.zone
     check: [named-checkzone, nsd-checkzone]
+    secondaries: ["::1"]
+    secondaries_timeout: 4s
+    secondaries_required: true
     reload: [rndc, reload]
     reload_timeout: 2s
     verify: {server: "[::1]:5353", timeout: 3s}
-  - {type: zonefile, file: other.zone}
+  - {type: zonefile, file: other.zone, check: auto}
 """)
     folder = path.parent
     config = load_config(path)
@@ -331,6 +387,11 @@ publish:
         samples=3,
         politeness=Politeness(in_flight=6, per_crawl=7),
         ca_file=folder / "roots.pem",
+        geography=Geography(
+            file=folder / "countries.mmdb",
+            names={named("ks.example.org"): "de"},
+            networks={ipaddress.ip_network("192.0.2.1"): "fr", ipaddress.ip_network("2001:db8::/32"): "us"},
+        ),
     )
     assert config.forget_after == timedelta(days=8)
     assert config.self_check == SelfCheck(
@@ -379,6 +440,14 @@ publish:
         minimum_versions={"hockeypuck": Version.parse("2.3")},
         exclude=Overrides(networks=(ipaddress.ip_network("192.0.2.0/24"),)),
         include_only=Overrides(networks=(ipaddress.ip_network("2001:db8::/32"),)),
+        software=frozenset({"hockeypuck"}),
+        networks=(ipaddress.ip_network("2001:db8:1::/48"),),
+        countries=frozenset({"de", "no"}),
+        continents=frozenset({"eu", "as"}),
+        proxied=True,
+        newest=True,
+        max_lag=timedelta(hours=5),
+        max_latency=timedelta(milliseconds=750),
         max_records=4,
         min_members={Family.IPV6: 2},
         max_removed=Allowance(share=0.25, count=3),
@@ -389,20 +458,28 @@ publish:
         fallback=(ipaddress.ip_address("2001:db8::1"), ipaddress.ip_address("2001:db8::2")),
         ttl=timedelta(hours=1),
     )
+    assert (config.pools[1].max_latency, config.pools[1].dual_stack) == (timedelta(seconds=2), True)
     assert config.pools[1].min_members == {Family.IPV4: 1, Family.IPV6: 1}
-    assert config.zone.origin == name("example.org")
-    assert config.zone.skeleton == folder / "zones/example.org.zone"
-    assert config.zone.serial is Scheme.DATE
-    assert config.zone.max_age == timedelta(hours=2)
-    assert config.targets == (
+    (zone,) = config.zones
+    assert zone.origin == name("example.org")
+    assert zone.skeleton == folder / "zones/example.org.zone"
+    assert zone.serial is Scheme.DATE
+    assert zone.max_age == timedelta(hours=2)
+    assert zone.pools == config.pools
+    assert [target.zone for target in config.targets] == [zone] * len(config.targets)
+    assert [target.label for target in config.targets] == [target.at.label for target in config.targets]
+    assert tuple(target.at for target in config.targets) == (
         ZoneFile(
             path=Path("/srv/example.org.zone"),
             checks=(Checker.NAMED, Checker.NSD),
             reload=("rndc", "reload"),
             reload_timeout=timedelta(seconds=2),
             verify=Verify(server=loopback6, port=5353, timeout=timedelta(seconds=3)),
+            secondaries=((loopback6, 53),),
+            secondaries_timeout=timedelta(seconds=4),
+            secondaries_required=True,
         ),
-        ZoneFile(path=folder / "other.zone"),
+        ZoneFile(path=folder / "other.zone", checks=(Checker.AUTO,)),
     )
 
 
@@ -428,7 +505,52 @@ def test_a_key_comes_from_one_of_three_places(
         source = KeyFile(path.parent / source.path)
     server = ipaddress.ip_address("192.0.2.53")
     expected = Primary(server=server, port=5353, key=source, timeout=timedelta(seconds=3))
-    assert load_config(path).targets == (expected,)
+    (target,) = load_config(path).targets
+    assert target.at == expected
+
+
+def test_every_key_of_a_primary_is_read(write: Write) -> None:
+    path = write(f"""{MINIMAL}publish:
+  - type: rfc2136
+    key: {{file: tsig.key}}
+    read_key: {{file: read.key}}
+    tls: {{name: ns1.example.org, ca_file: roots.pem}}
+    soa_prerequisite: true
+    secondaries: [192.0.2.54, "[2001:db8::54]:5353"]
+    secondaries_timeout: 1m
+    secondaries_required: true
+    marker: us-1
+""")
+    (target,) = load_config(path).targets
+    assert target.at == Primary(
+        server=None,
+        port=853,
+        key=KeyFile(path.parent / "tsig.key"),
+        read_key=KeyFile(path.parent / "read.key"),
+        tls=Tls(name="ns1.example.org", ca_file=path.parent / "roots.pem"),
+        soa_prerequisite=True,
+        secondaries=((ipaddress.ip_address("192.0.2.54"), 53), (ipaddress.ip_address("2001:db8::54"), 5353)),
+        secondaries_timeout=timedelta(minutes=1),
+        secondaries_required=True,
+        marker="us-1",
+    )
+
+
+@pytest.mark.parametrize(("more", "port"), [("", 53), (", tls: true", 853)])
+def test_a_primary_has_the_usual_port_unless_it_says_another(write: Write, more: str, port: int) -> None:
+    for server, expected in (("192.0.2.53", port), ("192.0.2.53:5353", 5353)):
+        path = write(f"{MINIMAL}publish: [{{type: rfc2136, server: '{server}', key: {{file: k}}{more}}}]\n")
+        (target,) = load_config(path).targets
+        assert isinstance(target.at, Primary)
+        assert (target.at.port, target.at.tls) == (expected, Tls() if more else None)
+
+
+def test_crawl_nameservers_are_asked_for_a_primary_that_is_not_given(write: Write) -> None:
+    text = MINIMAL.replace("crawl: {", "crawl: {nameservers: [192.0.2.1], ")
+    for server, asked in (("", ((ipaddress.ip_address("192.0.2.1"), 53),)), ("server: 192.0.2.53, ", ())):
+        (target,) = load_config(write(f"{text}publish: [{{type: rfc2136, {server}key: {{file: k}}}}]\n")).targets
+        assert isinstance(target.at, Primary)
+        assert target.at.nameservers == asked
 
 
 @pytest.mark.parametrize(
