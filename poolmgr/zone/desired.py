@@ -1,24 +1,21 @@
-"""The desired records: skeleton and selection to a whole zone, zone to text and back."""
+"""The desired records: selection to RRsets, zone to text and back."""
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
-import dns.exception
 import dns.name
 import dns.rdata
 import dns.rdataclass
-import dns.rdataset
 import dns.rdatatype
-import dns.tokenizer
-import dns.transaction
-import dns.zonefile
 from dns.rdtypes.ANY.SOA import SOA
 
-from poolmgr.errors import ZoneError
 from poolmgr.hosts import IPAddress, address_order
-from poolmgr.model import Family, Pool, Selection
+from poolmgr.model import Family, Selection
+from poolmgr.pools import Pool
+from poolmgr.zone.masterfile import misplaced, missing, read_entries, records_of, refuse
+from poolmgr.zone.naming import companion_keys
 from poolmgr.zone.records import Records, RRset, RRsetKey
 
 RDTYPES: Mapping[Family, dns.rdatatype.RdataType] = {Family.IPV4: dns.rdatatype.A, Family.IPV6: dns.rdatatype.AAAA}
@@ -29,9 +26,12 @@ def owned_keys(pools: Iterable[Pool]) -> frozenset[RRsetKey]:
     """Return every RRset that poolmgr may create, change or delete.
 
     Both address types of each pool's owner name are owned, whatever its families: a pool that is turned into an
-    IPv4-only one must lose its AAAA records.
+    IPv4-only one must lose its AAAA records. The labels that published SRV records lead to are owned beside these, see
+    `naming.further_keys`.
     """
-    return frozenset((pool.name, rdtype) for pool in pools for rdtype in RDTYPES.values())
+    pools = tuple(pools)
+    addresses = ((pool.name, rdtype) for pool in pools for rdtype in RDTYPES.values())
+    return frozenset(addresses).union(*map(companion_keys, pools))
 
 
 def pool_records(selection: Selection, pools: Iterable[Pool]) -> Records:
@@ -65,38 +65,6 @@ def members_of(records: Records, pools: Iterable[Pool]) -> Mapping[tuple[dns.nam
     return members
 
 
-def whole_zone(skeleton: Records, pools: Records, owned: Iterable[RRsetKey], origin: dns.name.Name) -> Records:
-    """Return the zone that has everything of `skeleton` and of `pools`.
-
-    Raises ZoneError where the skeleton leaves no room for an owned RRset: it has that RRset itself, a CNAME or DNAME in
-    the way (RFC 1034 section 3.6.2, RFC 6672 section 2.4), or a delegation above it (RFC 1034 section 4.2.1).
-    """
-    for owner, rdtype in sorted(owned):
-        name = owner.relativize(origin)
-        if (owner, rdtype) in skeleton:
-            raise ZoneError(
-                f"the skeleton has {dns.rdatatype.to_text(rdtype)} records at {name}, which belong to a pool: "
-                "remove them from the skeleton, or rename the pool"
-            )
-        if (owner, dns.rdatatype.CNAME) in skeleton:
-            raise ZoneError(f"the skeleton has a CNAME at {name}, where a pool is to be: remove one of them")
-        for above in _ancestors(owner, origin):
-            for kind in (dns.rdatatype.NS, dns.rdatatype.DNAME):
-                if (above, kind) in skeleton:
-                    raise ZoneError(
-                        f"the skeleton's {dns.rdatatype.to_text(kind)} at {above.relativize(origin)} hides the pool "
-                        f"{name}: remove it, or move the pool into the zone that it points to"
-                    )
-    return {**skeleton, **pools}
-
-
-def _ancestors(name: dns.name.Name, origin: dns.name.Name) -> Iterator[dns.name.Name]:
-    """Yield `name` and the names between it and `origin`, which is left out."""
-    while name != origin:
-        yield name
-        name = name.parent()
-
-
 def soa_serial(records: Records, origin: dns.name.Name) -> int | None:
     """Return the serial of the SOA at `origin`, None where there is no SOA."""
     soa = records.get((origin, dns.rdatatype.SOA))
@@ -115,54 +83,13 @@ def with_serial(records: Records, origin: dns.name.Name, serial: int) -> Records
 def from_text(text: str, origin: dns.name.Name, source: str) -> Records:
     """Return the records of the zone file `text` (RFC 1035 section 5) of the zone `origin`.
 
-    Raises ZoneError, with `source` and the line where there is one, for a syntax error, a record outside the zone, a
-    missing SOA or NS at the apex, a second SOA or CNAME at a name, and signatures. $INCLUDE is refused.
+    Raises ZoneError, with a line for each problem that names `source` and the line where there is one, for a syntax
+    error, a record outside the zone, a missing SOA or NS at the apex, a second SOA or CNAME at a name, a CNAME beside
+    other data, and signatures. $INCLUDE is refused.
     """
-    manager = dns.zonefile.RRSetsReaderManager(origin)
-    tokenizer = _Tokenizer(text, source)
-    try:
-        with manager.writer(replacement=True) as transaction:  # type: ignore[no-untyped-call]  # dnspython's gap
-            transaction.check_put_rdataset(_check_nothing_is_lost)
-            reader = dns.zonefile.Reader(tokenizer, dns.rdataclass.IN, transaction)
-            # The reader drops what lies outside its zone without a word: it is given all, and the loop below looks.
-            reader.zone_origin = dns.name.root
-            reader.read()
-    except (dns.exception.DNSException, ValueError) as error:
-        problem = str(error).removeprefix(f"{source}:{tokenizer.where()[1]}: ")
-        raise ZoneError(f"{source}:{tokenizer.entry}: not a zone file: {problem}") from error
-    records = {}
-    for rrset in manager.rrsets:
-        owner, rdtype = rrset.name, rrset.rdtype
-        if not owner.is_subdomain(origin):
-            raise ZoneError(f"{source}: {owner} lies outside the zone {origin}: remove it, or mend a missing final dot")
-        if rdtype == dns.rdatatype.RRSIG:
-            raise ZoneError(f"{source}: {owner} has signatures: give the unsigned zone, the name server signs it")
-        records[owner, rdtype] = RRset(owner, rdtype, rrset.ttl, frozenset(rrset))
-    for rdtype in (dns.rdatatype.SOA, dns.rdatatype.NS):
-        if (origin, rdtype) not in records:
-            raise ZoneError(f"{source}: no {dns.rdatatype.to_text(rdtype)} record at the apex {origin}: add it")
-    return records
-
-
-def _check_nothing_is_lost(
-    transaction: dns.transaction.Transaction, name: dns.name.Name, rdataset: dns.rdataset.Rdataset
-) -> None:
-    """Refuse a second SOA, CNAME or other singleton: dnspython would let it take the first one's place."""
-    before = transaction.get(name, rdataset.rdtype, rdataset.covers)
-    if before is not None and not set(before) <= set(rdataset):
-        raise ValueError(f"a second {dns.rdatatype.to_text(rdataset.rdtype)} record at {name}: remove one")
-
-
-class _Tokenizer(dns.tokenizer.Tokenizer):
-    """Knows in which line the entry being read began; where the reader stands may be a line further."""
-
-    entry = 1
-
-    # The signature is the base class's.
-    def get(self, want_leading: bool = False, want_comment: bool = False) -> dns.tokenizer.Token:  # noqa: FBT001, FBT002
-        if want_leading:
-            self.entry = self.where()[1]
-        return super().get(want_leading, want_comment)
+    entries, problems = read_entries(text, origin, source)
+    refuse((*problems, *misplaced(entries, origin), *(missing(entries, origin, source) if not problems else ())))
+    return records_of(entries)
 
 
 def to_text(records: Records, origin: dns.name.Name, provenance: str) -> str:
@@ -173,7 +100,7 @@ def to_text(records: Records, origin: dns.name.Name, provenance: str) -> str:
     """
     lines = [
         f"; {provenance}",
-        "; Do not edit: the next run overwrites it. Records kept by hand belong into the skeleton.",
+        "; Records kept by hand belong into the skeleton.",
         f"$ORIGIN {origin}",
     ]
     for rrset in sorted(records.values(), key=lambda rrset: _order(rrset, origin)):

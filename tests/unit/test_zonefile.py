@@ -1,17 +1,16 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import dns.name
 import dns.rdata
 import dns.rdatatype
 import pytest
 
 from poolmgr.errors import ZoneError
-from poolmgr.publish.zonefile import MAX_RECORDS, Checker, checked_text
+from poolmgr.publish.zonefile import checked_text
 from poolmgr.zone.desired import from_text
 from poolmgr.zone.plan import Plan
 from poolmgr.zone.records import Records, RRset
+from poolmgr.zone.sizes import MAX_RECORDS
 from tests.build import ORIGIN, zone
 
 
@@ -61,15 +60,3 @@ def test_records_that_do_not_read_back_as_they_were_planned_are_refused() -> Non
     rrset = RRset(owner, dns.rdatatype.A, 300, frozenset({dns.rdata.from_text("IN", "A", "192.0.2.1")}))
     with pytest.raises(ZoneError, match="does not read back as what was planned"):
         checked_text(plan({**zone(), (owner, dns.rdatatype.AAAA): rrset}))
-
-
-def test_checkers_are_asked_without_a_look_up_beyond_the_zone() -> None:
-    path = Path("/zones/example.zone")
-    assert Checker.NAMED.words(ORIGIN, path) == (
-        "named-checkzone",
-        "-i",
-        "local",
-        "example.org.",
-        "/zones/example.zone",
-    )
-    assert Checker.NSD.words(ORIGIN, path) == ("nsd-checkzone", "example.org.", "/zones/example.zone")
