@@ -8,6 +8,8 @@
     ├── StoreError      1  the SQLite store cannot be read or written
     ├── ZoneError       1  skeleton, zone file or desired zone is not a zone we may publish
     ├── PublishError    1  a publisher could not make its target serve the plan
+    │   └── Conflict    1  the target no longer is what the plan was made for: planning again may help
+    ├── Stopped         1  the user stopped a crawl
     ├── UnsafePlan      3  held: the last good records stay
     └── LockHeld        4  another run has the lock
 
@@ -53,6 +55,14 @@ class ZoneError(PoolmgrError):
 
 class PublishError(PoolmgrError):
     """A publisher could not make its target serve the plan."""
+
+
+class Conflict(PublishError):
+    """The target no longer serves what the plan was made for: nothing was changed, planning again may help."""
+
+
+class Stopped(PoolmgrError):
+    """The user stopped a crawl: nothing was stored, and nothing is to be done instead."""
 
 
 class UnsafePlan(PoolmgrError):

@@ -1,13 +1,13 @@
-"""One exchange with a name server, and the questions that publishers ask it."""
+"""Exchanges with a name server, and the questions that publishers ask it."""
 
 from __future__ import annotations
 
 import contextlib
-import socket
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import timedelta
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from types import TracebackType
+from typing import Self
 
 import dns.exception
 import dns.flags
@@ -15,52 +15,35 @@ import dns.message
 import dns.name
 import dns.rdatatype
 
-from poolmgr.errors import PublishError, ZoneError
-from poolmgr.hosts import IPAddress
-from poolmgr.publish.refusal import refusal, unsigned_refusal
+from poolmgr.errors import Conflict, PublishError, ZoneError
+from poolmgr.publish.refusal import is_overtaken, refusal, unsigned_refusal
 from poolmgr.publish.tsig import TsigKey
+from poolmgr.publish.wire import Closed, Connection, Server, connect, send
 from poolmgr.zone.desired import soa_serial
-from poolmgr.zone.records import RRset, RRsetKey
+from poolmgr.zone.records import Records, RRset, RRsetKey
 
 MAX_MESSAGE = 65_535
 """Octets of one DNS message over TCP (RFC 1035 section 4.2.2)."""
 
-_FIRST_PAUSE = timedelta(milliseconds=20)
-_LONGEST_PAUSE = timedelta(milliseconds=500)
+AT_ONCE = 64
+"""Questions that are under way together: they fit into the buffers of any connection, so that no side blocks."""
 
 
-class NoReply(PublishError):
-    """The message was sent, but no reply came: the server may or may not have acted on it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A name server. `timeout` bounds one exchange as a whole, from connect to the last octet."""
-
-    address: IPAddress
-    port: int
-    timeout: timedelta
-
-    def __str__(self) -> str:
-        """Return how errors name it."""
-        return f"name server {self.address} port {self.port}"
+class TooLarge(PublishError):
+    """The message does not fit into MAX_MESSAGE octets: nothing was sent."""
 
 
 def exchange(request: dns.message.Message, server: Server, key: TsigKey | None = None) -> dns.message.Message:
-    """Send `request` over TCP, signed with `key` if there is one, and return the good reply.
+    """Send `request` over TCP or TLS, signed with `key` if there is one, and return the good reply.
 
-    A good reply says NOERROR, or NXDOMAIN to a question, and is signed if the request was. Raises NoReply where the
-    request was sent and no whole reply came back, PublishError where it was not sent and for any other reply.
+    A good reply is whole, says NOERROR, or NXDOMAIN to a question, and is signed if the request was. Raises NoReply
+    where the request was sent and no whole reply came back, Conflict where a prerequisite of an update does not hold,
+    PublishError where nothing was sent and for any other reply.
     """
-    if key is not None:
-        request.use_tsig(key.to_dnspython())
-    try:
-        wire = request.to_wire()
-    except dns.exception.TooBig as error:
-        raise PublishError(
-            f"the message to {server} is larger than the {MAX_MESSAGE} octets that DNS allows: lower max_records"
-        ) from error
-    answer = _send(wire, server)
+    return _good_reply(request, send(render(request, key), server), server)
+
+
+def _good_reply(request: dns.message.Message, answer: bytes, server: Server) -> dns.message.Message:
     try:
         reply = dns.message.from_wire(answer, keyring=request.keyring, request_mac=request.mac)
     except (dns.exception.DNSException, ValueError) as error:
@@ -69,18 +52,106 @@ def exchange(request: dns.message.Message, server: Server, key: TsigKey | None =
         raise PublishError(f"{server} answered something else than it was asked: is the port right?")
     problem = refusal(request, reply)
     if problem is not None:
-        raise PublishError(f"{server} {problem}")
+        kind = Conflict if is_overtaken(request, reply) else PublishError
+        raise kind(f"{server} {problem}")
+    if reply.flags & dns.flags.TC:
+        raise PublishError(f"{server} cut its reply short (TC), although nothing is cut over TCP: see its log")
     return reply
 
 
-def ask_rrset(key: RRsetKey, server: Server, tsig: TsigKey | None = None) -> RRset | None:
-    """Return the RRset at `key` as `server` has it in its own zone, None where there is none.
+def render(request: dns.message.Message, key: TsigKey | None) -> bytes:
+    """Return `request` as it is sent, signed with `key` if there is one.
 
-    Raises PublishError where it gives no answer, or not one of its own (AA, RFC 1035 section 4.1.1); ZoneError where
-    the owner name is an alias.
+    Signing is of the moment: a message is rendered for sending once. Raises TooLarge where it does not fit.
     """
+    if key is not None:
+        request.use_tsig(key.to_dnspython())
+    try:
+        return request.to_wire()
+    except dns.exception.TooBig as error:
+        raise TooLarge(
+            f"the message is larger than the {MAX_MESSAGE} octets that DNS allows: lower max_records"
+        ) from error
+
+
+class Conversation:
+    """Questions to `server`, signed with `tsig` if there is one. A context manager.
+
+    They go over one connection, up to AT_ONCE of them together (RFC 7766 section 6.2.1), for which all of them have the
+    server's timeout. A server that closes the connection early is asked the rest over others, one question at a time.
+    """
+
+    def __init__(self, server: Server, tsig: TsigKey | None = None) -> None:
+        self._server = server
+        self._tsig = tsig
+        self._at_once = AT_ONCE
+        self._opened = contextlib.ExitStack()
+        self._connection: Connection | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._opened.close()
+
+    def rrsets(self, keys: Iterable[RRsetKey]) -> Records:
+        """Return the RRsets at `keys` as the server has them in its own zone, without those that there are not.
+
+        Raises PublishError where it gives no answer, or not one of its own (AA, RFC 1035 section 4.1.1); ZoneError
+        where an owner name is an alias.
+        """
+        waiting = dict.fromkeys(keys)
+        found: dict[RRsetKey, RRset] = {}
+        while waiting:
+            questions = tuple(islice(waiting, self._at_once))
+            is_new = self._connection is None
+            connection = self._connection or self._connect()
+            try:
+                for key, reply in self._replies(connection, questions):
+                    is_new = False
+                    del waiting[key]
+                    rrset = _rrset_in(reply, key, self._server)
+                    if rrset is not None:
+                        found[key] = rrset
+            except Closed:
+                # Where it did not take even one question, it takes none.
+                if is_new and len(questions) == 1:
+                    raise
+                self._opened.close()
+                self._connection = None
+                self._at_once = 1
+        return found
+
+    def serial(self, origin: dns.name.Name) -> int:
+        """Return the SOA serial of the zone `origin`. Raises PublishError where the server has no such zone."""
+        serial = soa_serial(self.rrsets([(origin, dns.rdatatype.SOA)]), origin)
+        if serial is None:
+            raise PublishError(
+                f"{self._server} has no zone {origin}: set it up there, or mend the zone's name in the config"
+            )
+        return serial
+
+    def _connect(self) -> Connection:
+        self._connection = self._opened.enter_context(connect(self._server))
+        return self._connection
+
+    def _replies(
+        self, connection: Connection, keys: Sequence[RRsetKey]
+    ) -> Iterator[tuple[RRsetKey, dns.message.Message]]:
+        """Yield the good reply to each of the questions, told apart by their ids (RFC 7766 section 7)."""
+        ids = random.SystemRandom().sample(range(1 << 16), len(keys))
+        asked = {id_: (key, dns.message.make_query(*key, flags=0, id=id_)) for id_, key in zip(ids, keys, strict=True)}
+        for answer in connection.exchange([render(request, self._tsig) for _, request in asked.values()]):
+            # One that belongs to none of them is no good reply to any.
+            id_ = int.from_bytes(answer[:2])
+            key, request = asked.pop(id_ if id_ in asked else next(iter(asked)))
+            yield key, _good_reply(request, answer, self._server)
+
+
+def _rrset_in(reply: dns.message.Message, key: RRsetKey, server: Server) -> RRset | None:
     owner, rdtype = key
-    reply = exchange(dns.message.make_query(owner, rdtype, flags=0), server, tsig)
     if not reply.flags & dns.flags.AA:
         raise PublishError(
             f"{server} has no data of its own for {owner}: give the address of the zone's primary, and no name that "
@@ -94,26 +165,16 @@ def ask_rrset(key: RRsetKey, server: Server, tsig: TsigKey | None = None) -> RRs
     return None
 
 
+def ask_rrset(key: RRsetKey, server: Server, tsig: TsigKey | None = None) -> RRset | None:
+    """Return the one RRset at `key`, None where there is none: see Conversation.rrsets."""
+    with Conversation(server, tsig) as conversation:
+        return conversation.rrsets([key]).get(key)
+
+
 def ask_serial(origin: dns.name.Name, server: Server, tsig: TsigKey | None = None) -> int:
-    """Return the SOA serial of the zone `origin` that `server` answers with.
-
-    Raises PublishError where it gives no answer of its own, or has no such zone.
-    """
-    soa = ask_rrset((origin, dns.rdatatype.SOA), server, tsig)
-    serial = None if soa is None else soa_serial({soa.key: soa}, origin)
-    if serial is None:
-        raise PublishError(f"{server} has no zone {origin}: set it up there, or mend the zone's name in the config")
-    return serial
-
-
-def attempts(timeout: timedelta) -> Iterator[timedelta]:
-    """Yield the time that is left, at once and again after growing pauses, until `timeout` is over."""
-    deadline = time.monotonic() + timeout.total_seconds()
-    pause = _FIRST_PAUSE.total_seconds()
-    while (left := deadline - time.monotonic()) > 0:
-        yield timedelta(seconds=left)
-        time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
-        pause = min(2 * pause, _LONGEST_PAUSE.total_seconds())
+    """Return the SOA serial of the zone `origin` that `server` answers with: see Conversation.serial."""
+    with Conversation(server, tsig) as conversation:
+        return conversation.serial(origin)
 
 
 def _diagnosis(request: dns.message.Message, answer: bytes) -> str:
@@ -122,43 +183,3 @@ def _diagnosis(request: dns.message.Message, answer: bytes) -> str:
         with contextlib.suppress(dns.exception.DNSException, ValueError):
             return unsigned_refusal(request, dns.message.from_wire(answer, keyring=False, ignore_trailing=True))
     return "answered with something that is no DNS message: is the port right?"
-
-
-def _send(wire: bytes, server: Server) -> bytes:
-    deadline = time.monotonic() + server.timeout.total_seconds()
-    try:
-        connection = socket.create_connection((str(server.address), server.port), server.timeout.total_seconds())
-    except OSError as error:
-        raise PublishError(
-            f"{server} cannot be reached ({error.strerror or 'timed out'}), nothing was sent: is it running, and does "
-            "it listen there with TCP?"
-        ) from error
-    with connection:
-        try:
-            connection.settimeout(_left(deadline))
-            connection.sendall(len(wire).to_bytes(2) + wire)
-            return _receive(connection, int.from_bytes(_receive(connection, 2, deadline)), deadline)
-        except TimeoutError as error:
-            seconds = server.timeout.total_seconds()
-            raise NoReply(f"{server} gave no whole reply within {seconds:g} s: see its log and its load") from error
-        except (OSError, EOFError) as error:
-            raise NoReply(f"{server} closed the connection without a whole reply: see its log") from error
-
-
-def _receive(connection: socket.socket, count: int, deadline: float) -> bytes:
-    """Return exactly `count` octets. The deadline bounds them together, however slowly they drip."""
-    received = b""
-    while len(received) < count:
-        connection.settimeout(_left(deadline))
-        chunk = connection.recv(count - len(received))
-        if not chunk:
-            raise EOFError
-        received += chunk
-    return received
-
-
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left

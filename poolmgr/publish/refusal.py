@@ -12,12 +12,12 @@ import dns.rdatatype
 import dns.update
 from dns.rcode import Rcode
 
-_CHANGED = "somebody else changed the zone meanwhile, or a wildcard answers for the name: the next run plans anew"
+_CHANGED = "somebody else changed the zone meanwhile, or a wildcard answers for the name: plan again"
 
 _UPDATE: Mapping[Rcode, str] = {
     Rcode.NOTIMP: "takes no dynamic updates, as NSD never does: publish to it by zone file",
-    Rcode.REFUSED: "refuses the update: the zone is frozen (rndc thaw), static or a secondary there, or its "
-    "update-policy does not let the key {key} write {what}",
+    Rcode.REFUSED: "refuses the update: the zone is frozen (rndc thaw, knotc zone-thaw), static or a "
+    "secondary there, or its update-policy does not let the key {key} write {what}",
     Rcode.NOTAUTH: "is not authoritative for {zone}: give the address of the zone's primary",
     Rcode.NOTZONE: "says that a name lies outside {zone}: mend the zone's name in the config",
     Rcode.SERVFAIL: "could not apply the update: one RRset over its limit (BIND: max-records-per-type, 100 unless "
@@ -27,6 +27,8 @@ _UPDATE: Mapping[Rcode, str] = {
     Rcode.YXDOMAIN: _CHANGED,
     Rcode.NXDOMAIN: _CHANGED,
 }
+
+_OVERTAKEN = frozenset({Rcode.YXRRSET, Rcode.NXRRSET, Rcode.YXDOMAIN, Rcode.NXDOMAIN})
 
 _QUESTION: Mapping[Rcode, str] = {
     Rcode.REFUSED: "refuses to answer for {what}: give the address of a server of the zone, which lets this machine "
@@ -48,6 +50,11 @@ def refusal(request: dns.message.Message, reply: dns.message.Message) -> str | N
     template = (_UPDATE if is_update else _QUESTION).get(rcode, "did not do what it was asked: its log may say why")
     zone = request.sections[0][0].name
     return f"{template.format(key=request.keyname, what=_subject(request), zone=zone)} ({dns.rcode.to_text(rcode)})"
+
+
+def is_overtaken(request: dns.message.Message, reply: dns.message.Message) -> bool:
+    """Return whether a prerequisite of the update `request` did not hold (RFC 2136 section 2.2)."""
+    return request.opcode() == dns.opcode.UPDATE and reply.rcode() in _OVERTAKEN
 
 
 def unsigned_refusal(request: dns.message.Message, reply: dns.message.Message) -> str:

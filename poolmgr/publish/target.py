@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from poolmgr.errors import PublishError
+from poolmgr.publish.secondaries import Secondary
 from poolmgr.zone.plan import Plan
 from poolmgr.zone.records import Records
 
@@ -25,10 +27,28 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """Proof that the plan is served or written: the serial that was seen, and a sentence that says where."""
+    """Proof that the plan is served or written: the serial that was seen, and a sentence that says where.
+
+    `secondaries` says how those followed that were asked. One that is behind is a failure where
+    `is_following_required`.
+    """
 
     serial: int
     sentence: str
+    secondaries: tuple[Secondary, ...] = ()
+    is_following_required: bool = False
+
+    @property
+    def behind(self) -> tuple[str, ...]:
+        """A sentence for each secondary that is behind."""
+        return tuple(each.sentence for each in self.secondaries if each.lag is None)
+
+    @property
+    def failure(self) -> PublishError | None:
+        """The error that secondaries are behind which must not be, None where there is none."""
+        if not self.is_following_required or not self.behind:
+            return None
+        return PublishError("\n".join(f"the primary has the records, but {sentence}" for sentence in self.behind))
 
 
 class Publisher(Protocol):

@@ -12,6 +12,7 @@ import dns.message
 import dns.query
 import dns.rcode
 
+from tests.lab.authority import Identity
 from tests.lab.process import Daemon, Running, run, unused_port
 
 LOCALHOST = IPv4Address("127.0.0.1")
@@ -24,17 +25,17 @@ OTHER_KEY_NAME = "other-key"
 """A key that the server knows and that may write nothing."""
 
 _CONF = """
-include "{folder}/tsig.key"; include "{folder}/other.key"; include "{folder}/rndc.key";
+{tls} include "{folder}/tsig.key"; include "{folder}/other.key"; include "{folder}/rndc.key";
 options {{
     directory "{folder}"; pid-file "{folder}/named.pid"; session-keyfile "{folder}/session.key";
     managed-keys-directory "{folder}"; lock-file none;
-    listen-on port {port} {{ {address}; }}; listen-on-v6 {{ none; }};
+    listen-on port {port} {{ {address}; }}; listen-on-v6 port {port} {{ ::1; }}; {secure}
     query-source address {address}; notify-source {address}; transfer-source {address};
     recursion no; dnssec-validation no; empty-zones-enable no; notify no;
-    allow-query {{ 127.0.0.0/8; }}; allow-transfer {{ none; }};
+    allow-query {{ 127.0.0.0/8; ::1; }}; allow-transfer {{ none; }};
 }};
 controls {{ inet {address} port {control_port} allow {{ 127.0.0.0/8; }} keys {{ "rndc-key"; }}; }};
-zone "{origin}" {{ type primary; file "{zone_file}"; {zone_options} }};
+zone "{origin}" {{ type {role}; file "{zone_file}"; {zone_options} }};
 """
 
 
@@ -53,20 +54,26 @@ def write_key(path: Path, name: str) -> Path:
     return path
 
 
-def is_answering(address: IPv4Address, port: int, origin: str) -> bool:
-    """Return whether a name server answers for `origin` there."""
+def secret_of(key_file: Path) -> str:
+    """Return the base64 secret in a file of `write_key`, for servers that have keys in their own configuration."""
+    return key_file.read_text().split('"')[3]
+
+
+def is_answering(address: IPv4Address, port: int, origin: str, rcode: dns.rcode.Rcode = dns.rcode.NOERROR) -> bool:
+    """Return whether a name server answers for `origin` there, with `rcode`."""
     try:
         reply = dns.query.tcp(dns.message.make_query(origin, "SOA"), str(address), timeout=1, port=port)
     except (OSError, EOFError, dns.exception.DNSException):
         return False
-    return reply.rcode() == dns.rcode.NOERROR
+    return reply.rcode() == rcode
 
 
 class Named(Running):
     """named as the primary of `origin`, with everything that it writes in `folder`. A context manager.
 
     By default the key in `key_file` may write all of the zone by dynamic update. With other `zone_options` the zone is
-    what they say; with none it is static, and named reads `zone_file` again when `reload_command` is run.
+    what they say; with none it is static, and named reads `zone_file` again when `reload_command` is run. With an
+    `identity` it answers over TLS at `tls_port` too.
     """
 
     def __init__(
@@ -76,12 +83,21 @@ class Named(Running):
         *,
         zone_text: str | None = None,
         zone_options: str = f"update-policy {{ grant {KEY_NAME} zonesub ANY; }};",
+        role: str = "primary",
+        identity: Identity | None = None,
+        port: int | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.origin = origin
         self.address = LOCALHOST
-        self.port = unused_port(self.address)
+        self.port = port or unused_port(self.address)
+        self.tls_port = unused_port(self.address)
+        secure = tls = ""
+        if identity is not None:
+            proof = f'cert-file "{identity.chain}"; key-file "{identity.key}";'
+            tls = f"tls lab {{ {proof} }};"
+            secure = f"listen-on port {self.tls_port} tls lab {{ {self.address}; }};"
         self.zone_file = folder / "pool.zone"
         self.zone_file.write_text(first_zone(origin) if zone_text is None else zone_text)
         self.key_file = write_key(folder / "tsig.key", KEY_NAME)
@@ -99,6 +115,9 @@ class Named(Running):
                 origin=origin,
                 zone_file=self.zone_file,
                 zone_options=zone_options,
+                role=role,
+                secure=secure,
+                tls=tls,
             )
         )
         self._daemon = Daemon(("named", "-g", "-n", "1", "-c", conf), folder / "named.log")
@@ -112,6 +131,6 @@ class Named(Running):
         """Give named a command, such as ``freeze`` and the zone, and return what it says."""
         return run(*self._rndc, *words)
 
-    def start(self) -> None:
-        """Start named and return when it answers for the zone."""
-        self._daemon.start(lambda: is_answering(self.address, self.port, self.origin))
+    def start(self, rcode: dns.rcode.Rcode = dns.rcode.NOERROR) -> None:
+        """Start named and return when it answers for the zone with `rcode`."""
+        self._daemon.start(lambda: is_answering(self.address, self.port, self.origin, rcode))
