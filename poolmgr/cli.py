@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from poolmgr import __version__, commands
+from poolmgr import __version__, commands, zone_commands
 from poolmgr.commands import form_option as _format
-from poolmgr.errors import ConfigError, PoolmgrError, UnsafePlan
+from poolmgr.commands import say
+from poolmgr.errors import ConfigError, PoolmgrError
 from poolmgr.hosts import name_text
 
 if TYPE_CHECKING:
@@ -25,15 +26,11 @@ if TYPE_CHECKING:
     from poolmgr.crawl.observer import Observer
     from poolmgr.crawl.spider import Crawl
     from poolmgr.model import Snapshot
-    from poolmgr.pipeline import Assessment, Result
 
 DEFAULT_CONFIG = Path("/etc/poolmgr/config.yaml")
 
 _SIGNALLED = 128
 """What a shell adds to the number of the signal that ended a command."""
-
-EXIT_TO_DO = 5
-"""What `plan --check` exits with when there is something to do."""
 
 _LOG = logging.getLogger("poolmgr")
 
@@ -45,7 +42,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except PoolmgrError as error:
-            _complain(error)
+            zone_commands.complain(error)
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             _LOG.error("interrupted")
@@ -53,19 +50,19 @@ class _Commands(click.Group):
 
 
 class _Lines(logging.Handler):
-    """Writes each record as one line to standard error: as text, or as JSON with the record's `fields`."""
+    """Writes each record to standard error: a line of text (a terminal's is folded), or JSON with its `fields`."""
 
     def __init__(self, *, as_json: bool) -> None:
         super().__init__()
         self._as_json = as_json
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = f"poolmgr: {record.getMessage()}"
         if self._as_json:
             moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
             head = {"time": moment, "level": record.levelname.lower(), "message": record.getMessage()}
-            text = json.dumps({**head, **getattr(record, "fields", {})})
-        click.echo(text, err=True)
+            click.echo(json.dumps({**head, **getattr(record, "fields", {})}), err=True)
+        else:
+            say(f"poolmgr: {record.getMessage()}", err=True)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -129,9 +126,11 @@ def check_config(path: Path, *, schema: bool) -> None:
         raise ConfigError(problems)
     click.echo(f"{path}: ok")
     for pool in config.pools:
-        click.echo(f"pool {name_text(pool.name)}")
+        say(f"pool {name_text(pool.name)}")
     for target in config.targets:
-        click.echo(f"published as {target.label}")
+        say(f"published as {target.label}")
+    for warning in pipeline.check_sizes(config):
+        say(f"warning: with all its members, {warning}")
 
 
 @main.command()
@@ -208,34 +207,6 @@ def probe(path: Path, *, keyserver: str, debug: bool, form: str) -> None:
 
 
 @main.command()
-@_format("text", "json")
-@click.option("--check", is_flag=True, help=f"Exit with {EXIT_TO_DO} when there is something to do.")
-@commands.from_file
-@click.pass_obj
-def plan(path: Path, *, form: str, check: bool, file: Path | None) -> None:
-    """Show what `run` would change at each target, from the newest crawl. Changes nothing.
-
-    One line with + or - for each record that comes or goes, with the reason.
-
-    \b
-    Example:
-      poolmgr -c config.yaml plan
-    """
-    from poolmgr import pipeline
-    from poolmgr.report import changes
-
-    assessment, results = pipeline.plan(_load(path), file)
-    if form == "json":
-        plans = {result.label: result.plan for result in results if result.plan is not None}
-        click.echo(changes.to_json(plans, assessment.selection.verdicts), nl=False)
-    for result in results:
-        _show_result(assessment, result, with_plan=form == "text")
-    _exit_with_worst(results)
-    if check and any(result.plan is not None and result.plan.changes for result in results):
-        sys.exit(EXIT_TO_DO)
-
-
-@main.command()
 @click.option(
     "--force",
     is_flag=True,
@@ -255,13 +226,20 @@ def run(path: Path, *, force: bool) -> None:
 
     assessment, results = pipeline.run(_load(path), _watch, force=force)
     _warn_if_blind(assessment.snapshot)
-    for result in results:
-        if result.receipt is not None or result.error is not None:
-            _show_result(assessment, result)
-    _exit_with_worst(results)
+    zone_commands.show_done(assessment, results)
 
 
-for _command in (commands.report, commands.explain, commands.export, commands.import_, commands.backtest):
+for _command in (
+    commands.report,
+    commands.explain,
+    commands.export,
+    commands.import_,
+    commands.backtest,
+    zone_commands.plan,
+    zone_commands.publish,
+    zone_commands.rollback,
+    zone_commands.status,
+):
     main.add_command(_command)
 
 
@@ -296,7 +274,7 @@ def _stoppable(observer: Observer) -> Iterator[Observer]:
     except PoolmgrError as error:
         if not received:
             raise
-        _complain(error)
+        zone_commands.complain(error)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -307,31 +285,6 @@ def _stoppable(observer: Observer) -> Iterator[Observer]:
 def _warn_if_blind(snapshot: Snapshot) -> None:
     for family, sentence in snapshot.blind.items():
         _LOG.warning("blind for %s, what was measured there proves nothing: %s", family, sentence)
-
-
-def _show_result(assessment: Assessment, result: Result, *, with_plan: bool = True) -> None:
-    from poolmgr.report import changes
-
-    if result.plan is not None and with_plan:
-        for line in changes.to_text(result.label, result.plan, assessment.selection.verdicts):
-            click.echo(line)
-    if result.receipt is not None:
-        click.echo(result.receipt.sentence)
-    if result.error is not None:
-        _complain(result.error, f"{result.label}: {'held: ' if isinstance(result.error, UnsafePlan) else ''}")
-
-
-def _exit_with_worst(results: tuple[Result, ...]) -> None:
-    """Exit with the code of the first failure, else of the first plan that was held; return when there is neither."""
-    errors = [result.error for result in results if result.error is not None]
-    errors.sort(key=lambda error: isinstance(error, UnsafePlan))
-    for error in errors:
-        sys.exit(error.exit_code)
-
-
-def _complain(error: PoolmgrError, about: str = "") -> None:
-    for line in str(error).splitlines():
-        _LOG.error("%s%s", about, line)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -23,7 +25,7 @@ DEFAULT_SINCE = "24h"
 """How far back `report --changes` looks unless it is told."""
 
 
-def _duration(_: click.Context, __: click.Parameter, value: str | None) -> timedelta | None:
+def duration_of(_: click.Context, __: click.Parameter, value: str | None) -> timedelta | None:
     """Return the duration that an option says, as the config writes them."""
     from poolmgr.config.fields import duration
 
@@ -31,6 +33,18 @@ def _duration(_: click.Context, __: click.Parameter, value: str | None) -> timed
         return None if value is None else duration(timedelta(seconds=1), timedelta(days=3650)).parse(value)
     except ParseError as error:
         raise click.BadParameter(str(error)) from error
+
+
+def say(line: str, *, err: bool = False) -> None:
+    """Print `line`: on a terminal folded to its width, anywhere else as it is."""
+    stream = sys.stderr if err else sys.stdout
+    if not stream.isatty():
+        click.echo(line, err=err)
+        return
+    from poolmgr.report.folding import folded
+
+    for piece in folded(line, shutil.get_terminal_size().columns):
+        click.echo(piece, err=err)
 
 
 def form_option(default: str, *others: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -115,7 +129,7 @@ def report(
       poolmgr -c config.yaml report --snapshot snapshot.json
       poolmgr -c config.yaml report --changes 7d --pool pool.keys.example.org
     """
-    from poolmgr import pipeline
+    from poolmgr import past
     from poolmgr.config import load_config
     from poolmgr.report import rows
 
@@ -125,7 +139,7 @@ def report(
         _show_changes(load_config(path), since, form=form, pool=pool)
         return
     config = load_config(path)
-    snapshot, all_rows = pipeline.report(config, file)
+    snapshot, all_rows = past.report(config, file)
     if pool is not None:
         wanted = _pool_name(config, pool, {row.pool for row in all_rows})
         all_rows = tuple(row for row in all_rows if row.pool == wanted)
@@ -155,11 +169,11 @@ def explain(path: Path, *, keyserver: str, form: str) -> None:
       poolmgr -c config.yaml explain keyserver.example.org
       poolmgr -c config.yaml explain 192.0.2.1 --format json
     """
-    from poolmgr import pipeline
+    from poolmgr import past
     from poolmgr.config import load_config
     from poolmgr.report import explain
 
-    life = pipeline.explain(load_config(path), host_of(keyserver))
+    life = past.explain(load_config(path), host_of(keyserver))
     if form == "json":
         click.echo(explain.to_json(life), nl=False)
     else:
@@ -168,11 +182,11 @@ def explain(path: Path, *, keyserver: str, form: str) -> None:
 
 
 def _show_changes(config: Config, since: str, *, form: str, pool: str | None) -> None:
-    from poolmgr import pipeline
+    from poolmgr import past
     from poolmgr.report import movement
 
     moment = _since(since)
-    changes = pipeline.changes(config, moment)
+    changes = past.changes(config, moment)
     if pool is not None:
         wanted = _pool_name(config, pool, {name_text(change.pool) for change in changes})
         changes = tuple(change for change in changes if name_text(change.pool) == wanted)
@@ -182,7 +196,7 @@ def _show_changes(config: Config, since: str, *, form: str, pool: str | None) ->
         click.echo(movement.to_csv(changes), nl=False)
     else:
         for line in movement.to_text(changes, moment):
-            click.echo(line)
+            say(line)
 
 
 def _is_wanted(row: Row, *, members: bool, excluded: bool) -> bool:
@@ -211,7 +225,7 @@ def _show_tables(all_rows: tuple[Row, ...], is_wanted: Callable[[Row], bool], sn
 
 
 @click.command()
-@click.option("--since", callback=_duration, metavar="DURATION", help="Only the crawls of the last 30d, 12h, ...")
+@click.option("--since", callback=duration_of, metavar="DURATION", help="Only the crawls of the last 30d, 12h, ...")
 @click.option(
     "-o",
     "--output",
@@ -266,7 +280,7 @@ def import_(path: Path, *, file: Path) -> None:
 
 @click.command()
 @click.option(
-    "--since", callback=_duration, default="30d", show_default=True, metavar="DURATION", help="How far back to begin."
+    "--since", callback=duration_of, default="30d", show_default=True, metavar="DURATION", help="How far back to begin."
 )
 @click.option(
     "--set",

@@ -7,7 +7,7 @@ from typing import Any
 
 from poolmgr.judge.reliability import WINDOWS
 from poolmgr.model import Family, Outcome, ReasonCode, Service, State
-from poolmgr.report import changes, explain, movement, rows
+from poolmgr.report import changes, explain, movement, rows, status
 
 Schema = Mapping[str, Any]
 
@@ -77,6 +77,7 @@ REPORT = _document(
                     keyserver=_TEXT,
                     aliases=_list(_TEXT),
                     address=_or_null(_TEXT),
+                    country=_or_null(_TEXT),
                     services=_some(Service, _OUTCOME),
                     software=_or_null(_TEXT),
                     version=_or_null(_TEXT),
@@ -125,15 +126,52 @@ PLAN = _document(
                 _object(
                     owner=_TEXT,
                     type=_TEXT,
+                    action=_one_of(["created", "changed", "deleted"]),
                     records=_list(_object(sign=_one_of("-+"), record=_TEXT, why=_TEXT)),
                 )
             ),
             held=_list(_object(owner=_TEXT, type=_TEXT, sentence=_TEXT, since=_TIME)),
+            limits=_list(
+                _object(
+                    owner=_TEXT,
+                    type=_TEXT,
+                    published=_COUNT,
+                    members=_COUNT,
+                    min_members=_COUNT,
+                    removed=_COUNT,
+                    max_removed=_or_null(_COUNT),
+                    added=_COUNT,
+                    max_added=_or_null(_COUNT),
+                )
+            ),
             unchanged=_COUNT,
+            warnings=_list(_TEXT),
         )
     ),
 )
 """What `changes.to_json` writes."""
+
+STATUS = _document(
+    status.FORMAT,
+    status.VERSION,
+    at=_TIME,
+    level=_one_of(level.name for level in status.Level),
+    problems=_list(_object(level=_one_of(level.name for level in status.Level), sentence=_TEXT)),
+    crawled=_or_null(_TIME),
+    run=_or_null(_object(at=_TIME, exit_code=_COUNT)),
+    targets=_list(
+        _object(
+            target=_TEXT,
+            confirmed=_or_null(_TIME),
+            held=_list(_object(owner=_TEXT, type=_TEXT, since=_TIME)),
+            written=_or_null(_COUNT),
+            seen=_or_null(_COUNT),
+            last_run=_or_null(_one_of(status.FATES)),
+            secondaries=_list(_object(address=_TEXT, port=_COUNT, seen=_or_null(_COUNT), behind=_FLAG, problem=_TEXT)),
+        )
+    ),
+)
+"""What `status.to_json` writes."""
 
 _FINDING = _object(
     code=_CODE,

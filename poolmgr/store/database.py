@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
-import json
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -16,18 +13,17 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
-import dns.name
-
 from poolmgr.errors import ParseError, StoreError
-from poolmgr.hosts import IPAddress, name_text
 from poolmgr.judge.changes import VerdictChange
 from poolmgr.judge.history import History
-from poolmgr.judge.selection import Members
 from poolmgr.model import Family, Snapshot
 from poolmgr.report import history as history_json
 from poolmgr.store import changes as change_table
-from poolmgr.store import crawls
+from poolmgr.store import crawls, publications
 from poolmgr.store import holds as hold_table
+from poolmgr.store import runs as run_table
+from poolmgr.store.publications import Publication
+from poolmgr.store.runs import Run
 from poolmgr.zone.plan import Holds
 
 FILE = "poolmgr.sqlite"
@@ -100,26 +96,29 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE publication ADD COLUMN chosen TEXT NOT NULL DEFAULT '';
     UPDATE publication SET chosen = at;
     """,
+    """
+    CREATE TABLE run (
+        id INTEGER PRIMARY KEY,
+        at TEXT NOT NULL,
+        command TEXT NOT NULL,
+        exit_code INTEGER NOT NULL,
+        crawled TEXT,
+        error TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE outcome (
+        run INTEGER NOT NULL,
+        target TEXT NOT NULL,
+        fate TEXT NOT NULL,
+        sentence TEXT NOT NULL,
+        serial INTEGER,
+        PRIMARY KEY (run, target)
+    ) STRICT;
+    """,
 )
 """The schema's steps: entry N leads from version N to N + 1 (`PRAGMA user_version`). Old entries never change."""
 
 Remember = Callable[[History, Iterable[Snapshot]], History]
 """Returns the history that comes of judging crawls, oldest first, from the one that the first of them is judged by."""
-
-
-@dataclass(frozen=True, slots=True)
-class Publication:
-    """What a target was made to serve: its label, the SOA serial, and the members of each pool and family.
-
-    `chosen` is the end of the crawl by which these members were chosen: before `at`, or long before it where they were
-    published anew.
-    """
-
-    at: datetime
-    chosen: datetime
-    target: str
-    serial: int
-    members: Members
 
 
 class Store:
@@ -161,10 +160,11 @@ class Store:
             change_table.insert(self._database, changes)
             change_table.forget(self._database, snapshot.finished - keep)
 
-    def import_crawls(self, snapshots: Iterable[Snapshot], remember: Remember) -> int:
+    def import_crawls(self, snapshots: Iterable[Snapshot], remember: Remember, *, with_latencies: bool = False) -> int:
         """Store those of `snapshots` that are not there yet, all or none, and return how many that were.
 
-        The history of the newest crawl stays as it is; where the newest is an imported one, `remember` makes it.
+        The history of the newest crawl stays as it is; where the newest is an imported one, `remember` makes it, of
+        crawls as `replay` gives them.
         """
         with _explained("import crawls into", self._path), self._database:
             imported = [snapshot.finished for snapshot in snapshots if self._import(snapshot)]
@@ -176,7 +176,7 @@ class Store:
                 "SELECT id, history IS NOT NULL FROM crawl ORDER BY finished DESC, id DESC LIMIT 1"
             ).fetchone()
             if not is_known:
-                start, replayed = self._replay(min(imported))
+                start, replayed = self._replay(min(imported), with_latencies=with_latencies)
                 self._remember(key, _packed_history(remember(start, all_but_last(replayed))))
             return len(imported)
 
@@ -207,22 +207,24 @@ class Store:
         with _explained("read the crawls in", self._path):
             yield from crawls.every(self._database, since)
 
-    def replay(self, since: datetime) -> tuple[History, Iterator[Snapshot]]:
+    def replay(self, since: datetime, *, with_latencies: bool = False) -> tuple[History, Iterator[Snapshot]]:
         """Return the crawls from `since` on, the oldest first, and the history that the first of them was judged by.
 
         They begin with the newest crawl up to `since` whose history is kept, or else with the oldest of all. They have
-        what judging looks at and nothing else: the latencies of who was slow, and of all times those of the counts.
+        what judging looks at and nothing else: the latencies of who was slow, and of all times those of the
+        counts. Only `with_latencies`, which a pool may judge by too, they are whole; that takes longer.
         """
         with _explained("read the crawls in", self._path):
-            start, replayed = self._replay(since)
+            start, replayed = self._replay(since, with_latencies=with_latencies)
         return start, self._explained_crawls(replayed)
 
-    def _replay(self, since: datetime) -> tuple[History, Iterator[Snapshot]]:
+    def _replay(self, since: datetime, *, with_latencies: bool) -> tuple[History, Iterator[Snapshot]]:
         found = crawls.start(self._database, since)
         if found is None:
             return History(), iter(())
         key, past = found
-        return _to_history(past), crawls.judged(self._database, key)
+        judged = crawls.whole if with_latencies else crawls.judged
+        return _to_history(past), judged(self._database, key)
 
     def _explained_crawls(self, replayed: Iterator[Snapshot]) -> Iterator[Snapshot]:
         with _explained("read the crawls in", self._path):
@@ -256,40 +258,39 @@ class Store:
 
     def save_publication(self, publication: Publication, holds: Holds) -> None:
         """Store what was published and what was held, and forget all but the last thousand of that target."""
-        members = [
-            [name_text(pool), family, [str(address) for address in addresses]]
-            for (pool, family), addresses in publication.members.items()
-        ]
         with _explained("store a publication in", self._path), self._database:
-            times = (crawls.utc(publication.at), crawls.utc(publication.chosen))
-            self._database.execute(
-                "INSERT INTO publication (at, chosen, target, serial, members) VALUES (?, ?, ?, ?, ?)",
-                (*times, publication.target, publication.serial, json.dumps(members)),
-            )
+            publications.insert(self._database, publication)
             hold_table.replace(self._database, publication.target, holds)
-            self._database.execute(
-                "DELETE FROM publication WHERE target = ?1 AND id <= "
-                "(SELECT id FROM publication WHERE target = ?1 ORDER BY id DESC LIMIT 1 OFFSET 1000)",
-                (publication.target,),
-            )
+
+    def save_run(self, run: Run) -> None:
+        """Store how a run ended, and forget the oldest."""
+        with _explained("store a run in", self._path), self._database:
+            run_table.insert(self._database, run)
+
+    def load_run(self) -> Run | None:
+        """Return the newest run, None where there is none."""
+        with _explained("read the runs in", self._path):
+            return run_table.last(self._database)
+
+    def load_confirmed(self) -> Mapping[str, datetime]:
+        """Return, by target, the end of the newest crawl by which it was last found or made as it should be."""
+        with _explained("read the runs in", self._path):
+            return run_table.confirmed(self._database)
+
+    def load_past_publications(self, limit: int) -> tuple[Publication, ...]:
+        """Return the newest publications, `limit` at most, of whatever target, the newest first."""
+        with _explained("read the publications in", self._path):
+            return publications.last(self._database, limit)
 
     def load_publications(self) -> tuple[Publication, ...]:
         """Return the newest publication of each target, the newest of all last."""
         with _explained("read the publications in", self._path):
-            rows = self._database.execute(
-                "SELECT at, chosen, target, serial, members FROM publication "
-                "WHERE id IN (SELECT max(id) FROM publication GROUP BY target) ORDER BY id"
-            ).fetchall()
-            return tuple(_publication(row) for row in rows)
+            return publications.newest(self._database)
 
     def load_publication(self, before: datetime) -> Publication | None:
         """Return the newest publication of members chosen `before` then, whatever its target; None without any."""
         with _explained("read the publications in", self._path):
-            row = self._database.execute(
-                "SELECT at, chosen, target, serial, members FROM publication WHERE chosen < ? ORDER BY id DESC LIMIT 1",
-                (crawls.utc(before),),
-            ).fetchone()
-            return None if row is None else _publication(row)
+            return publications.chosen_before(self._database, before)
 
 
 def open_store(folder: Path) -> Store:
@@ -335,14 +336,6 @@ def _migrate(database: sqlite3.Connection, path: Path) -> None:
 
 def _version(database: sqlite3.Connection) -> int:
     return int(database.execute("PRAGMA user_version").fetchone()[0])
-
-
-def _publication(row: tuple[str, str, str, int, str]) -> Publication:
-    at, chosen, target, serial, text = row
-    members: dict[tuple[dns.name.Name, Family], tuple[IPAddress, ...]] = {}
-    for pool, family, addresses in json.loads(text):
-        members[dns.name.from_text(pool), Family(family)] = tuple(ipaddress.ip_address(each) for each in addresses)
-    return Publication(datetime.fromisoformat(at), datetime.fromisoformat(chosen), target, serial, members)
 
 
 def _packed_history(history: History) -> bytes:

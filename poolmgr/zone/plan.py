@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 import dns.name
 import dns.rdata
@@ -12,7 +13,8 @@ import dns.rdatatype
 
 from poolmgr.errors import UnsafePlan
 from poolmgr.hosts import name_text
-from poolmgr.model import Allowance, Family, Pool, Snapshot, WhenShort
+from poolmgr.model import Family, Snapshot
+from poolmgr.pools import Allowance, Pool
 from poolmgr.zone.desired import RDTYPES, address_rdatas, with_serial
 from poolmgr.zone.records import Records, RRset, RRsetKey
 
@@ -44,12 +46,13 @@ class Held:
         """The sentence, and since when that is so where it is not the first time."""
         if not self.lasted:
             return self.sentence
-        return f"{self.sentence}; held since {self.since:%Y-%m-%d %H:%M} UTC, {_minutes(self.lasted)}"
+        return f"{self.sentence}; held since {self.since:%Y-%m-%d %H:%M} UTC, {lasting(self.lasted)}"
 
 
 Holds = Mapping[RRsetKey, datetime]
 """Since when each RRset of one target is held: those that are not held are not in it."""
 
+_NOTHING_HELD: Holds = MappingProxyType({})
 
 MAX_AGE = timedelta(hours=1)
 """How old a crawl may be by default when something is published by it."""
@@ -107,7 +110,8 @@ class Plan:
     `records` is all that the target holds afterwards in the plan's scope: the whole zone with its SOA for a zone file,
     the owned RRsets for an update. Where an RRset is held, it is there as published. `serial` is the published SOA
     serial, None where nothing is published; `next_serial` the one that `records` has, None where nothing changes or the
-    primary counts. `provenance` is one line of text that says what made the plan.
+    primary counts. `provenance` is one line of text that says what made the plan. `limits` are those that it was made
+    within.
     """
 
     origin: dns.name.Name
@@ -118,6 +122,7 @@ class Plan:
     serial: int | None
     next_serial: int | None
     provenance: str
+    limits: Mapping[RRsetKey, Limits] = field(default_factory=dict)
 
     @property
     def refusal(self) -> UnsafePlan | None:
@@ -138,11 +143,12 @@ def doubts_of(snapshot: Snapshot, at: datetime, max_age: timedelta) -> Mapping[F
     age = at - snapshot.finished
     if age <= max_age:
         return snapshot.blind
-    old = f"the crawl is {_minutes(age)} old, at most {_minutes(max_age)} is believed (max_age)"
+    old = f"the crawl is {lasting(age)} old, at most {lasting(max_age)} is believed (max_age)"
     return {**dict.fromkeys(Family, old), **snapshot.blind}
 
 
-def _minutes(time: timedelta) -> str:
+def lasting(time: timedelta) -> str:
+    """Return `time` as sentences tell it, in minutes or hours."""
     minutes = time.total_seconds() / 60
     return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
@@ -154,11 +160,7 @@ def limits_of(pools: Iterable[Pool], doubts: Mapping[Family, str]) -> Mapping[RR
             min_members=pool.min_members.get(family, 0),
             max_removed=pool.max_removed,
             max_added=pool.max_added,
-            fallback=address_rdatas(
-                [address for address in pool.fallback if Family.of(address) is family]
-                if pool.when_short is WhenShort.FALLBACK
-                else []
-            ),
+            fallback=address_rdatas(address for address in pool.fallback if Family.of(address) is family),
             doubt=doubts.get(family),
         )
         for pool in pools
@@ -172,15 +174,15 @@ def make_plan(
     published: Records,
     desired: Records,
     limits: Mapping[RRsetKey, Limits],
-    serial: int | None,
-    next_serial: int | None,
-    provenance: str,
     at: datetime,
-    holds: Holds,
+    holds: Holds = _NOTHING_HELD,
+    serial: int | None = None,
+    next_serial: int | None = None,
+    provenance: str = "",
 ) -> Plan:
     """Return the plan that turns `published` into `desired`, held back where `limits` refuse a change.
 
-    No `limits`: nothing is held (that is what --force means). `serial` is the published SOA serial and `next_serial`
+    No `limits`: nothing is held (that is what --force means). `serial` is the published SOA serial, and `next_serial`
     the one to publish, None where the primary counts; serials alone are not a change. A zone that was never published
     is not born without any of its pools: then all of it is held. `at` is the end of the crawl, and `holds` those of the
     last plan that was carried out.
@@ -191,10 +193,7 @@ def make_plan(
     for key in sorted({*published, *desired, *limits}):
         change = Change(key, published.get(key), numbered.get(key))
         is_same = published_as.get(key) == desired_as.get(key)
-        refusal = None
-        # Where the crawl is not believed, nobody knows whether what would stay should.
-        if key in limits and not (is_same and key in published and limits[key].doubt is None):
-            refusal = limits[key].refusal(change)
+        refusal = refusal_of(change, limits)
         if refusal is not None:
             since = min(holds.get(key, at), at)
             held.append(Held(change, refusal, since, at - since))
@@ -214,7 +213,17 @@ def make_plan(
         serial=serial,
         next_serial=next_serial if changes else None,
         provenance=provenance,
+        limits=limits,
     )
+
+
+def refusal_of(change: Change, limits: Mapping[RRsetKey, Limits]) -> str | None:
+    """Return why `limits` hold `change` back, None where they do not."""
+    of = limits.get(change.key)
+    # Where the crawl is not believed, nobody knows whether what would stay should.
+    if of is None or (change.before is not None and change.before == change.after and of.doubt is None):
+        return None
+    return of.refusal(change)
 
 
 def _applied(published: Records, changes: Iterable[Change]) -> Records:

@@ -11,7 +11,8 @@ from poolmgr.judge.changes import VerdictChange, changes_of
 from poolmgr.judge.findings import findings
 from poolmgr.judge.freshness import references
 from poolmgr.judge.history import History, judge_next
-from poolmgr.judge.verdict import RULES, Case, Policy
+from poolmgr.judge.policy import Policy
+from poolmgr.judge.verdict import RULES, Case
 from poolmgr.model import Keyserver, Outcome, Service, State
 from tests.build import NOW, crawls, keyserver, mesh, pool, snapshot
 

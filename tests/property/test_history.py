@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from poolmgr.errors import ParseError
 from poolmgr.judge.answering import Answering
 from poolmgr.judge.history import History, Judgement, judge_next
+from poolmgr.judge.policy import Policy
 from poolmgr.judge.reliability import UNSEEN, WINDOWS, Reliability, observed
 from poolmgr.judge.steadiness import Look, Standing, Steadiness, looked, obstacles, wait_of
-from poolmgr.judge.verdict import Policy
 from poolmgr.model import Family, Keyserver, Outcome, Reason, ReasonCode, Service, Snapshot, State
 from poolmgr.report.history import from_json, to_json
 from tests.build import NOW, keyserver, mesh, pool, snapshot

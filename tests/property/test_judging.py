@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from poolmgr.errors import ZoneError
 from poolmgr.judge.freshness import Cohort, Window, references
-from poolmgr.judge.verdict import Policy
+from poolmgr.judge.policy import Policy
 from poolmgr.model import Keyserver, Outcome, Service, State
 from poolmgr.zone.serial import Scheme, is_newer, next_serial
 from tests.build import judge, keyserver, pool, snapshot

@@ -14,7 +14,8 @@ from poolmgr.hosts import IPAddress, parse_host
 from poolmgr.judge.reliability import Reliability, ServiceKey
 from poolmgr.judge.selection import Members, select
 from poolmgr.judge.shortage import MILDNESS
-from poolmgr.model import Allowance, Family, Pool, Reason, ReasonCode, Selection, Service, State, Verdict, WhenShort
+from poolmgr.model import Family, Reason, ReasonCode, Selection, Service, State, Verdict
+from poolmgr.pools import Allowance, Pool, WhenShort
 from tests.build import NOW, POOL, pool
 
 WEEK = timedelta(days=7)

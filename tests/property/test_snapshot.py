@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from poolmgr.errors import ParseError
 from poolmgr.hosts import name_text, parse_host
 from poolmgr.judge.history import History, judge_next
+from poolmgr.judge.policy import Policy
 from poolmgr.judge.selection import select
-from poolmgr.judge.verdict import Policy
 from poolmgr.model import Ask, Certificate, Family, Outcome, Peer, Service, Snapshot, Stats
 from poolmgr.report.rows import rows, to_csv
 from poolmgr.report.rows import to_json as rows_to_json
@@ -69,7 +69,7 @@ def _crawl() -> Snapshot:
         one,
         aliases=(parse_host("alias.example.net"),),
         peers=(parse_host("ks1.example.net"),),
-        addresses=(replace(one.addresses[0], stats=stats, probes=probes, spread=3), one.addresses[1]),
+        addresses=(replace(one.addresses[0], stats=stats, probes=probes, spread=3, country="de"), one.addresses[1]),
     )
     gone = replace(keyserver("gone.example.net"), depth=None)
     return replace(snapshot([rich, gone, *mesh(3)]), cut_short=("short",), blind={Family.IPV6: "nothing answers"})

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from poolmgr.judge.alone import among, is_serving
-from poolmgr.judge.verdict import Policy
+from poolmgr.judge.policy import Policy
 from poolmgr.model import Outcome, ReasonCode, Service, Snapshot, Verdict
 from tests.build import judge, keyserver, mesh, pool, snapshot
 

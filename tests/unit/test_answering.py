@@ -10,8 +10,8 @@ import pytest
 from poolmgr.errors import ParseError
 from poolmgr.judge.answering import FADE, Answering, answered, answering_now, doubts_of
 from poolmgr.judge.history import History, Judgement, judge_next
+from poolmgr.judge.policy import Policy
 from poolmgr.judge.steadiness import Steadiness
-from poolmgr.judge.verdict import Policy
 from poolmgr.model import Family, Outcome, ReasonCode, Service, Snapshot, State
 from poolmgr.report import history as history_json
 from tests.build import NOW, keyserver, mesh, pool, snapshot

@@ -11,10 +11,11 @@ import pytest
 from poolmgr.hosts import IPAddress
 from poolmgr.judge.backtest import Fate, Published, Round, Rules, fates, replay
 from poolmgr.judge.history import History, Judgement, judge_next
+from poolmgr.judge.policy import Policy
 from poolmgr.judge.reliability import MAX_GAP
 from poolmgr.judge.steadiness import Steadiness
-from poolmgr.judge.verdict import Policy
-from poolmgr.model import Family, Outcome, Pool, Snapshot, State
+from poolmgr.model import Family, Outcome, Snapshot, State
+from poolmgr.pools import Pool
 from poolmgr.report import backtest as tables
 from tests.build import NOW, POOL, keyserver, mesh, pool, snapshot
 

@@ -8,7 +8,8 @@ import pytest
 from poolmgr.judge.canary import given_version, newest_version
 from poolmgr.judge.findings import Finding, Margin, findings
 from poolmgr.judge.freshness import references
-from poolmgr.judge.verdict import Case, Policy
+from poolmgr.judge.policy import Policy
+from poolmgr.judge.verdict import Case
 from poolmgr.model import Keyserver, KeyserverAddress, ReasonCode, Service, State
 from poolmgr.report.remedies import remedies
 from tests.build import NOW, crawls, judged, keyserver, mesh, pool, probe, snapshot

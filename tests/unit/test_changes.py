@@ -68,8 +68,10 @@ def test_nothing_to_change_is_one_line() -> None:
 
 
 def test_json_has_the_same_lines() -> None:
-    document = json.loads(changes.to_json({"x": planned("pool A 192.0.2.1\n", "pool A 192.0.2.2\n")}, VERDICTS))
+    plans = {"x": planned("pool A 192.0.2.1\n", "pool A 192.0.2.2\n")}
+    document = json.loads(changes.to_json(plans, VERDICTS, {"x": ("too large",), "failed": ()}))
     (target,) = document["targets"]
+    assert target["warnings"] == ["too large"]
     assert (target["target"], target["serial"], target["next_serial"]) == ("x", 1, 2)
     (change,) = target["changes"]
     assert [(record["sign"], record["record"].split()[-1]) for record in change["records"]] == [

@@ -11,7 +11,8 @@ import pytest
 
 from poolmgr.config import json_schema, load_config
 from poolmgr.config.document import Place, parse_document
-from poolmgr.zone.desired import from_text, owned_keys, whole_zone
+from poolmgr.zone.desired import from_text, owned_keys
+from poolmgr.zone.skeleton import read_skeleton
 from tests.reference import comment_above, resolved, uncommented
 
 ROOT = Path(__file__).parents[2]
@@ -20,11 +21,26 @@ EXAMPLE = ROOT / "config.example.yaml"
 
 def test_the_example_is_valid_as_it_stands() -> None:
     config = load_config(EXAMPLE)
-    assert config.zone.skeleton == ROOT / "zones/keys.example.org.zone"
+    assert config.zones[0].skeleton == ROOT / "zones/keys.example.org.zone"
     assert [pool.name for pool in config.pools] == [
         dns.name.from_text("pool.keys.example.org"),
         dns.name.from_text("p80.keys.example.org"),
     ]
+
+
+def test_the_kinds_of_pools_that_the_example_tells_of_are_valid(tmp_path: Path) -> None:
+    text = re.sub(r"^  # (?=- \{name:)", "  ", EXAMPLE.read_text(), flags=re.MULTILINE)
+    text = text.replace("  #geo:", "  geo:")
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    config = load_config(path)
+    names = {pool.host.partition(".")[0] for pool in config.pools}
+    assert names == {"pool", "p80", "ipv4", "ipv6", "hkps", "ha", "subset", "eu", "na", "de", "hockeypuck", "fast"} | {
+        "dual",
+        "campus",
+        "friends",
+    }
+    assert len(config.pools) == len(names)
 
 
 def properties(schema: dict[str, Any], place: Place = ()) -> Iterator[tuple[Place, dict[str, Any], bool]]:
@@ -65,10 +81,11 @@ def test_the_example_uses_only_names_and_addresses_for_documentation() -> None:
 
 def test_the_skeleton_of_the_example_takes_the_pools_of_the_example() -> None:
     config = load_config(EXAMPLE)
-    assert config.zone.skeleton is not None
-    origin = config.zone.origin
-    skeleton = from_text(config.zone.skeleton.read_text(), origin, "skeleton")
-    assert whole_zone(skeleton, {}, owned_keys(config.pools), origin) == skeleton
+    (each,) = config.zones
+    assert each.skeleton is not None
+    assert read_skeleton(
+        str(each.skeleton), each.origin, owned_keys(config.pools), lambda path: Path(path).read_text()
+    ) == from_text(each.skeleton.read_text(), each.origin, "skeleton")
 
 
 def test_the_skeleton_of_the_example_passes_named_checkzone(need: Callable[..., None]) -> None:

@@ -15,12 +15,13 @@ import pytest
 
 from poolmgr.errors import StoreError
 from poolmgr.judge.history import History, judge_next
+from poolmgr.judge.policy import Policy
 from poolmgr.judge.quality import LEAST_LATENCY, Quality
-from poolmgr.judge.verdict import Policy
-from poolmgr.model import Family, ReasonCode, Snapshot
+from poolmgr.model import Family, Keyserver, ReasonCode, Snapshot
 from poolmgr.report.snapshot import to_json
 from poolmgr.store.crawls import packed, unpacked
-from poolmgr.store.database import FILE, MIGRATIONS, Publication, Store, open_store, read_store
+from poolmgr.store.database import FILE, MIGRATIONS, Store, open_store, read_store
+from poolmgr.store.publications import Publication
 from tests.build import NOW, POOL, keyserver, mesh, pool, snapshot
 from tests.reference import whole_snapshot
 
@@ -240,6 +241,9 @@ def test_a_crawl_of_which_it_is_not_known_who_was_slow_is_replayed_whole(tmp_pat
 HOLDS = 5
 """The last version that did not know holds."""
 
+CHOSEN = 6
+"""The last version that did not know when members were chosen."""
+
 
 @pytest.mark.parametrize("version", range(len(MIGRATIONS)))
 def test_a_store_of_every_version_is_brought_to_todays_with_what_it_holds(tmp_path: Path, version: int) -> None:
@@ -252,6 +256,8 @@ def test_a_store_of_every_version_is_brought_to_todays_with_what_it_holds(tmp_pa
             database.execute(
                 "INSERT INTO publication (at, target, serial, members) VALUES (?, 'a', 1, '[]')", (NOW.isoformat(),)
             )
+            if version > CHOSEN:
+                database.execute("UPDATE publication SET chosen = at")
             if version > HOLDS:
                 database.execute(
                     "INSERT INTO hold (target, owner, type, since) VALUES ('a', 'pool.example.org', 'A', ?)",
@@ -277,3 +283,28 @@ def test_a_store_of_every_version_is_brought_to_todays_with_what_it_holds(tmp_pa
     assert reader is not None
     with reader:
         assert reader.load_crawl() == crawl(NOW + HOUR)
+
+
+def test_a_replay_for_a_pool_of_countries_and_latencies_has_both(tmp_path: Path) -> None:
+    of = pool(countries=frozenset({"de"}), max_latency=timedelta(milliseconds=500))
+
+    def at(one: Keyserver, country: str, took: int) -> Keyserver:
+        (address,) = one.addresses
+        probes = tuple(replace(each, total=timedelta(milliseconds=took)) for each in address.probes)
+        return replace(one, addresses=(replace(address, probes=probes, country=country),))
+
+    found = [at(one, "de" if number else "us", 400 + 100 * number) for number, one in enumerate(mesh(3))]
+    rounds = [replace(snapshot(found), finished=NOW + number * HOUR) for number in range(3)]
+    with open_store(tmp_path) as store:
+        save(store, rounds)
+        history, seen = store.replay(EVER, with_latencies=True)
+        timed = list(seen)
+        _, untimed = store.replay(EVER)
+        assert [each.keyservers[0].addresses[0].country for each in untimed] == ["us"] * 3
+    assert timed == rounds
+    verdicts = judge_next(history, timed[0], Policy(), [of]).verdicts
+    assert [[reason.code for reason in each.reasons] for each in verdicts] == [
+        [ReasonCode.COUNTRY],
+        [],
+        [ReasonCode.SLOW],
+    ]

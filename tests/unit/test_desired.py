@@ -14,7 +14,6 @@ from poolmgr.zone.desired import (
     pool_records,
     soa_serial,
     to_text,
-    whole_zone,
     with_serial,
 )
 from tests.build import ORIGIN, POOL, SKELETON, pool, zone
@@ -100,36 +99,3 @@ def test_a_zone_file_without_apex_records_is_refused(missing: str, rdtype: str) 
     text = "\n".join(line for line in SKELETON.splitlines() if not line.startswith(missing))
     with pytest.raises(ZoneError, match=f"no {rdtype} record at the apex"):
         from_text(text, ORIGIN, "test.zone")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("pool A 192.0.2.1\n", "has A records at pool, which belong to a pool"),
-        ("pool AAAA 2001:db8::1\n", "has AAAA records at pool"),
-        ("pool CNAME ns1\n", "CNAME at pool"),
-        ("pool NS ns1.example.net.\n", "NS at pool hides the pool pool"),
-        ("pool DNAME example.net.\n", "DNAME at pool hides"),
-    ],
-)
-def test_a_skeleton_that_leaves_no_room_for_a_pool_is_refused(text: str, message: str) -> None:
-    with pytest.raises(ZoneError, match=message):
-        whole_zone(zone(text), {}, owned_keys([pool()]), ORIGIN)
-
-
-def test_a_delegation_above_a_pool_is_refused_and_beside_it_is_not() -> None:
-    deep = owned_keys([pool("a.keys.example.org.")])
-    with pytest.raises(ZoneError, match=r"NS at keys hides the pool a\.keys"):
-        whole_zone(zone("keys NS ns1.example.net.\n"), {}, deep, ORIGIN)
-    assert whole_zone(zone("other NS ns1.example.net.\n"), {}, deep, ORIGIN) == zone("other NS ns1.example.net.\n")
-
-
-def test_hand_kept_records_at_a_pools_name_stay() -> None:
-    skeleton = zone('pool TXT "hand-kept"\n')
-    whole = whole_zone(skeleton, zone("pool A 192.0.2.1\n"), owned_keys([pool()]), ORIGIN)
-    assert (POOL, dns.rdatatype.TXT) in whole
-    assert (POOL, dns.rdatatype.A) in whole
-
-
-def test_a_pool_at_the_apex_is_allowed() -> None:
-    assert whole_zone(zone(), {}, owned_keys([pool("example.org.")]), ORIGIN) == zone()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
-from poolmgr.judge.verdict import Policy
+from poolmgr.judge.policy import Policy
 from poolmgr.model import Keyserver, Outcome
 from poolmgr.report import detail
 from poolmgr.report.snapshot import from_json

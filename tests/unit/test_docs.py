@@ -29,8 +29,9 @@ NOT_OF_THE_FORMAT = {"services", "blind", "snapshot"}
         (reference.CLI, reference.cli_parts),
         (reference.CONFIG, reference.config_parts),
         (reference.JSON, reference.json_parts),
+        (reference.SERVERS, reference.servers_parts),
     ],
-    ids=["cli", "config", "json"],
+    ids=["cli", "config", "json", "servers"],
 )
 def test_generated_parts_are_up_to_date(page: Path, parts: Callable[[], reference.Parts]) -> None:
     text = page.read_text()

@@ -8,9 +8,10 @@ import pytest
 
 from poolmgr.errors import PoolmgrError
 from poolmgr.hosts import parse_host
+from poolmgr.judge.policy import Policy
 from poolmgr.judge.selection import select
-from poolmgr.judge.verdict import Policy
-from poolmgr.model import Certificate, Keyserver, Outcome, Pool, Service, Snapshot, State
+from poolmgr.model import Certificate, Keyserver, Outcome, Service, Snapshot, State
+from poolmgr.pools import Pool
 from poolmgr.report import explain
 from poolmgr.report.life import Count, Life, find_keyserver, life_of
 from tests.build import NOW, crawls, judged, keyserver, mesh, pool, probe, snapshot
@@ -94,7 +95,7 @@ def test_what_it_lacks_in_reliability_and_speed_is_told_with_its_margin() -> Non
         "  ok    unreliable       hkp was not seen to fail in 100.0% of the last week, at least 70% is asked for "
         "(30 percent to spare)\n"
     ) in good
-    assert "  ok    slow             hkp answers a lookup in 0.15 s, at most 8 s is allowed (8 s to spare)" in good
+    assert "  ok    slow             hkp answers a lookup in 150 ms, at most 8 s is allowed (8 s to spare)" in good
 
 
 def test_one_that_gave_its_place_away_is_told_what_brings_it_back() -> None:

@@ -7,9 +7,11 @@ import pytest
 
 from poolmgr.judge.findings import Finding, Margin, findings, steady_findings
 from poolmgr.judge.freshness import references
+from poolmgr.judge.policy import Policy
 from poolmgr.judge.steadiness import Look, Standing, Steadiness
-from poolmgr.judge.verdict import Case, Policy
-from poolmgr.model import Certificate, Keyserver, Outcome, Pool, ReasonCode, Service, Vhost
+from poolmgr.judge.verdict import Case
+from poolmgr.model import Certificate, Keyserver, Outcome, ReasonCode, Service
+from poolmgr.pools import Pool, Vhost
 from tests.build import NOW, judge, keyserver, mesh, overrides, pool, probe, snapshot
 
 POLICY = Policy(max_keys_behind=100, max_keys_ahead=100)

@@ -14,22 +14,22 @@ import pytest
 from poolmgr.errors import ParseError
 from poolmgr.hosts import IPAddress, host_name
 from poolmgr.judge.history import FORGET, MAX_ABSENT, History, Judgement, judge_next
+from poolmgr.judge.policy import Policy
 from poolmgr.judge.reliability import Reliability, observed
 from poolmgr.judge.steadiness import Standing, Steadiness
-from poolmgr.judge.verdict import Policy
 from poolmgr.model import (
     Certificate,
     Family,
     Keyserver,
     KeyserverAddress,
     Outcome,
-    Pool,
     ReasonCode,
     Service,
     Snapshot,
     State,
     Verdict,
 )
+from poolmgr.pools import Pool
 from poolmgr.report.history import from_json, to_json
 from tests.build import NOW, POOL, keyserver, mesh, overrides, pool, probe, snapshot
 

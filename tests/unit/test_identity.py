@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+
+import pytest
 
 from poolmgr.crawl.identity import keyservers
 from poolmgr.crawl.place import UNLISTED, Found, Place
@@ -139,3 +142,26 @@ def test_one_beyond_the_depth_of_the_crawl_is_listed_by_the_last_that_is_within(
     a, b = keyservers(found, dict([at(ONE, 8, peers=("b.test",)), at(TWO, UNLISTED)]), STARTED)
     assert (a.depth, a.listed) == (8, STARTED)
     assert (b.depth, b.listed) == (None, STARTED)
+
+
+def canonical(found: dict[Host, Found], *places: tuple[IPAddress, Place]) -> dict[str, bool | None]:
+    """Return what is said of the name of each keyserver: whether it leads just to it."""
+    return {host_text(each.name): each.is_canonical for each in keyservers(found, dict(places), STARTED)}
+
+
+@pytest.mark.parametrize("looked_up", [True, False, None])
+def test_a_name_that_leads_just_to_its_keyserver_is_what_the_look_up_says(looked_up: bool | None) -> None:
+    found: dict[Host, Found] = {parse_host("a.test"): Found(0, (ONE, TWO), is_canonical=looked_up)}
+    assert canonical(found, at(ONE), at(TWO)) == {"a.test": looked_up}
+
+
+def test_a_name_that_leads_to_the_address_of_another_keyserver_too_is_not_canonical() -> None:
+    a = Found(0, (ONE, TWO), is_canonical=True)
+    found: dict[Host, Found] = {parse_host("a.test"): a, parse_host("b.test"): Found(1, (TWO,), is_canonical=True)}
+    assert canonical(found, at(ONE), at(TWO, told=named("b.test."))) == {"a.test": False, "b.test": True}
+
+
+def test_a_name_with_more_addresses_than_were_looked_at_is_not_canonical() -> None:
+    name = parse_host("a.test")
+    whole = Found(0, (ONE,), is_canonical=True)
+    assert canonical({name: replace(whole, surplus=1)}, at(ONE)) == {"a.test": False}

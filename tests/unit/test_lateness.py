@@ -9,7 +9,7 @@ from poolmgr.judge.freshness import Cohort, Reference, Window
 from poolmgr.judge.history import History, Judgement, judge_next
 from poolmgr.judge.lateness import Check, Compared, checks, failed_checks
 from poolmgr.judge.pace import Count, Pace
-from poolmgr.judge.verdict import Policy
+from poolmgr.judge.policy import Policy
 from poolmgr.model import Keyserver, KeyserverAddress, ReasonCode, Snapshot, State
 from tests.build import NOW, keyserver, pool
 

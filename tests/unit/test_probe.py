@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from poolmgr.crawl.probe import Canary, Lookup, Search, host_header, questions
@@ -82,3 +85,11 @@ def test_the_answer_to_a_canary_must_hold_that_key(body: str, outcome: Outcome) 
 )
 def test_the_answer_to_a_search_must_list_a_key(body: str, outcome: Outcome) -> None:
     assert read(Ask.LOOKUP, Search("user"), body)[0] is outcome
+
+
+def test_what_makes_no_crawl_does_not_load_what_only_a_crawl_needs() -> None:
+    """It would be a tenth of the time that `poolmgr plan` takes."""
+    late = {"dns.resolver", "requests", "rich", "urllib3"}
+    code = f"import sys, poolmgr.cli, poolmgr.pipeline; print({late} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "set()\n"

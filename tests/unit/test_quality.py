@@ -8,10 +8,12 @@ import pytest
 
 from poolmgr.judge.findings import Finding, Margin, findings
 from poolmgr.judge.freshness import references
+from poolmgr.judge.policy import Policy
 from poolmgr.judge.quality import Quality, latency_of
 from poolmgr.judge.reliability import WINDOWS, Reliability, ServiceKey
-from poolmgr.judge.verdict import RULES, Case, Policy
-from poolmgr.model import KeyserverAddress, Outcome, Pool, Reason, ReasonCode, Service
+from poolmgr.judge.verdict import RULES, Case
+from poolmgr.model import KeyserverAddress, Outcome, Reason, ReasonCode, Service
+from poolmgr.pools import Pool
 from tests.build import NOW, keyserver, mesh, pool, probe, snapshot
 
 ADDRESS = "203.0.113.1"

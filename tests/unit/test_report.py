@@ -11,8 +11,8 @@ from rich.console import Console
 
 from poolmgr.judge.freshness import Cohort, Paces
 from poolmgr.judge.pace import Count, Pace
+from poolmgr.judge.policy import Policy
 from poolmgr.judge.selection import select
-from poolmgr.judge.verdict import Policy
 from poolmgr.model import Certificate, Keyserver, Outcome, Service, State
 from poolmgr.report import rows, table
 from poolmgr.report.escape import csv_cell, printable
@@ -82,6 +82,26 @@ def test_csv_has_a_line_per_row_and_the_same_columns_everywhere() -> None:
     assert len(lines) == len(report)
     late = next(line for line in lines if line["keyserver"] == "late.example.net")
     assert (late["hkp"], late["difference"], late["codes"]) == ("ok", "-100000", "behind")
+
+
+def test_countries_are_shown_where_some_are_known_and_have_no_column_where_none_is() -> None:
+    one, *others = mesh(3)
+    placed = replace(one, addresses=(replace(one.addresses[0], country="de"),))
+    for keyservers, told in (([one, *others], [""] * 3), ([placed, *others], ["de", "", ""])):
+        report = reported(keyservers)
+        console = Console(file=io.StringIO(), width=80)
+        console.print(table.to_table("pool", report))
+        shown = console.file.getvalue()  # type: ignore[attr-defined]
+        plain = table.to_plain("pool", report)
+        is_known = any(told)
+        assert ("Country" in shown, "COUNTRY" in plain) == (is_known, is_known)
+        assert max(map(len, shown.splitlines())) <= 80
+        assert [line["country"] for line in csv.DictReader(io.StringIO(rows.to_csv(report)))] == told
+        (of,) = json.loads(rows.to_json(snapshot(keyservers), report))["pools"]
+        assert [each["country"] or "" for each in of["addresses"]] == told
+        if is_known:
+            head, *lines = plain.splitlines()[1:]
+            assert [line[head.index("COUNTRY") :].split()[0] for line in lines] == ["de", "-", "-"]
 
 
 def test_hostile_text_reaches_neither_terminal_nor_csv_unescaped() -> None:

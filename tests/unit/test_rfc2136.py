@@ -5,7 +5,8 @@ import dns.rdatatype
 import pytest
 from dns.rdataclass import ANY, NONE
 
-from poolmgr.publish.rfc2136 import difference, update_message
+from poolmgr.publish.messages import update_message
+from poolmgr.publish.rfc2136 import difference
 from poolmgr.publish.target import Published
 from poolmgr.zone.plan import Change, Plan
 from poolmgr.zone.records import RRset

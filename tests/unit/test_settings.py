@@ -30,7 +30,7 @@ def test_a_setting_takes_the_place_of_what_the_file_says_and_leaves_the_rest(pat
     assert [pool.max_records for pool in after.pools] == [before.pools[0].max_records, 7]
     assert after.pools[1].ttl == before.pools[1].ttl
     assert after.policy.exclude
-    assert after.zone == before.zone
+    assert after.zones[0].origin == before.zones[0].origin
 
 
 def test_a_section_that_the_file_lacks_is_made(path: Path) -> None:

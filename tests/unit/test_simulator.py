@@ -8,7 +8,7 @@ from itertools import islice, pairwise
 import pytest
 
 from poolmgr.hosts import IPAddress
-from poolmgr.judge.verdict import Policy
+from poolmgr.judge.policy import Policy
 from poolmgr.model import Ask, Family, KeyserverAddress, Outcome, Snapshot
 from tests.lab.contest import PACES, PAGE, TOP, VARIANTS, Draw, Pace, Tally, Unordered, filled, hold, table
 from tests.lab.lives import HOME, SOFTWARE, Lie, Life, Role

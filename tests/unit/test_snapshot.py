@@ -47,7 +47,7 @@ def test_a_snapshot_round_trips() -> None:
         aliases=(parse_host("alias.example.net"), parse_host("203.0.113.1")),
         listed=NOW - timedelta(seconds=9.5),
         peers=(parse_host("gone.example.net"), parse_host("203.0.113.9")),
-        addresses=(replace(address, stats=FULL, probes=(probe,), spread=3), one.addresses[1]),
+        addresses=(replace(address, stats=FULL, probes=(probe,), spread=3, country="de"), one.addresses[1]),
     )
     gone = replace(keyserver("gone.example.net"), depth=None, listed=NOW - timedelta(days=9))
     crawl = replace(
@@ -121,6 +121,8 @@ STATS = "keyservers 1 addresses 0 stats"
         ("keyservers 1 name", "x" * 300, "a host name has at most 255 characters, this has 300"),
         ("keyservers 1 depth", True, "true is not a whole number from 0 to 9223372036854775807"),
         ("keyservers 1 addresses 0 address", "ks.example.net", "'ks.example.net' is not an address"),
+        ("keyservers 1 addresses 0 country", "DE", "'DE' is not a country code in lower case"),
+        ("keyservers 1 addresses 0 country", "deu", "'deu' is not a country code in lower case"),
         (f"{STATS} software", "x" * 10_001, "has 10001 characters, a text has at most 10000"),
         (f"{STATS} software", [["x"]], "a list is not a text"),
         (f"{STATS} keys", -1, "-1 is not a whole number from 0 to 9223372036854775807"),
@@ -197,3 +199,13 @@ def test_a_keyserver_without_the_time_of_its_listing_was_listed_when_the_crawl_s
     del document["keyservers"][0]["listed"]
     crawl = from_json(json.dumps(document))
     assert crawl.keyservers[0].listed == crawl.started
+
+
+@pytest.mark.parametrize("is_canonical", [True, False, None])
+def test_whether_a_name_is_canonical_round_trips_and_is_unknown_where_no_one_told(is_canonical: bool | None) -> None:
+    crawl = snapshot([replace(mesh(1)[0], is_canonical=is_canonical)])
+    text = to_json(crawl)
+    assert from_json(text) == crawl
+    document = json.loads(text)
+    assert document["keyservers"][0].pop("canonical", None) is is_canonical
+    assert from_json(json.dumps(document)).keyservers[0].is_canonical is None

@@ -15,10 +15,11 @@ import pytest
 
 from poolmgr.errors import StoreError
 from poolmgr.judge.history import History, judge_next
-from poolmgr.judge.verdict import Policy
+from poolmgr.judge.policy import Policy
 from poolmgr.model import Family, Snapshot
 from poolmgr.report.snapshot import to_json
-from poolmgr.store.database import FILE, MIGRATIONS, Publication, open_store, read_store
+from poolmgr.store.database import FILE, MIGRATIONS, open_store, read_store
+from poolmgr.store.publications import Publication
 from tests.build import NOW, POOL, mesh, pool, snapshot
 
 KEEP = timedelta(days=90)

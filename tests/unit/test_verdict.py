@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from poolmgr.judge.verdict import Policy
+from poolmgr.judge.policy import Policy
 from poolmgr.model import (
     Ask,
     Certificate,
@@ -13,13 +13,12 @@ from poolmgr.model import (
     Keyserver,
     KeyserverAddress,
     Outcome,
-    Pool,
     ReasonCode,
     Service,
     State,
     Verdict,
-    Vhost,
 )
+from poolmgr.pools import Pool, Vhost
 from poolmgr.version import Version
 from tests.build import NOW, judge, keyserver, mesh, overrides, pool, probe, snapshot
 
