@@ -24,8 +24,8 @@ from poolmgr.config.document import Place, parse_document
 from poolmgr.hosts import parse_host
 from poolmgr.judge.backtest import Fate
 from poolmgr.judge.changes import VerdictChange, changes_of
+from poolmgr.judge.policy import Policy
 from poolmgr.judge.selection import select
-from poolmgr.judge.verdict import Policy
 from poolmgr.model import (
     Ask,
     Certificate,
@@ -40,19 +40,20 @@ from poolmgr.model import (
     Snapshot,
     Stats,
 )
-from poolmgr.report import backtest, changes, detail, explain, movement, rows
+from poolmgr.report import backtest, changes, detail, explain, movement, rows, status
 from poolmgr.report import schema as schemas
 from poolmgr.report import snapshot as snapshots
 from poolmgr.report.life import Life, find_keyserver, life_of
 from poolmgr.zone.plan import limits_of, make_plan
 from tests import build
-from tests.lab import transcript
+from tests.lab import matrix, transcript
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 CLI = ROOT / "docs" / "cli.md"
 CONFIG = ROOT / "docs" / "config.md"
 JSON = ROOT / "docs" / "json.md"
+SERVERS = ROOT / "docs" / "servers.md"
 EXAMPLE = ROOT / "config.example.yaml"
 
 HELP_COLUMNS = 90
@@ -157,6 +158,11 @@ def _needed(schema: Mapping[str, Any], *, is_required: bool) -> str:
     return f" (default `{default if isinstance(default, str) else json.dumps(default)}`)"
 
 
+def servers_parts() -> Parts:
+    """Return what was last seen on each name server. Starts none."""
+    return matrix.page(matrix.recorded())
+
+
 def json_parts() -> Parts:
     """Return an example of each JSON format, and the JSON Schemas."""
     examples = {name: fenced("json", text.strip()) for name, text in json_examples().items()}
@@ -182,11 +188,13 @@ def json_examples() -> Mapping[str, str]:
         holds={(build.POOL, dns.rdatatype.AAAA): crawl.finished - timedelta(hours=3, minutes=10)},
     )
     snapshot = json.dumps(json.loads(snapshots.to_json(whole_snapshot())), indent=2)
+    label = "zone file /var/lib/bind/example.org.zone"
     return {
         "report": report_example(),
         "changes": movement.to_json(changes_example(), build.NOW - timedelta(days=1)),
         "explain": explain.to_json(life_example("birch.example.net")),
-        "plan": changes.to_json({"zone file /var/lib/bind/example.org.zone": plan}, verdicts),
+        "plan": changes.to_json({label: plan}, verdicts, {label: [_LARGE]}),
+        "status": status.to_json(status_example()),
         "probe": probe_example(),
         "backtest": backtest_example(),
         "snapshot": snapshot,
@@ -235,6 +243,47 @@ def life_example(name: str) -> Life:
     return life_of(keyserver, judgement, selection, Policy(), pools, before, lives())
 
 
+_LARGE = (
+    "pool.example.org A: the answer has 541 octets, over 512 it does not fit without EDNS: resolvers ask again over "
+    "TCP, which some networks block: lower max_records"
+)
+"""A warning that a plan may come with."""
+
+
+def status_example() -> status.Status:
+    """Return the status of a target whose last run was held."""
+    key = (build.POOL, dns.rdatatype.A)
+    target = status.Target(
+        label="zone file /var/lib/bind/example.org.zone",
+        confirmed=build.NOW - timedelta(minutes=31),
+        holds={key: build.NOW - timedelta(minutes=16)},
+        written=1795435200,
+        seen=1795435200,
+        problem="",
+        fate="held",
+        sentence="pool.example.org A would have 2 of at least 3 members (min_members): the 5 published stay",
+        secondaries=(
+            status.Secondary(
+                address=ipaddress.ip_address("198.51.100.53"),
+                port=53,
+                seen=1795434300,
+                is_behind=True,
+                is_required=False,
+            ),
+        ),
+    )
+    crawled, run = build.NOW - timedelta(minutes=1), build.NOW - timedelta(seconds=58)
+    return status.Status(
+        at=build.NOW,
+        max_age=timedelta(hours=1),
+        crawled=crawled,
+        run=run,
+        exit_code=3,
+        error="",
+        targets=(target,),
+    )
+
+
 def json_schemas() -> Mapping[str, str]:
     """Return the JSON Schema of each format that has one, by the name of its example."""
     known = {
@@ -242,6 +291,7 @@ def json_schemas() -> Mapping[str, str]:
         "changes": schemas.CHANGES,
         "explain": schemas.EXPLAIN,
         "plan": schemas.PLAN,
+        "status": schemas.STATUS,
     }
     return {name: folded(of) for name, of in known.items()}
 
@@ -315,7 +365,7 @@ def whole_snapshot() -> Snapshot:
         rejected_peers=1,
         mailsync=("pgp-public-keys@ks2.example.net",),
     )
-    found = KeyserverAddress(address, stats, (probe, secured), spread=12)
+    found = KeyserverAddress(address, stats, (probe, secured), spread=12, country="de")
     aliases, gone = (parse_host("keys.example.com"),), parse_host("ks2.example.net")
     return Snapshot(
         started=build.NOW - timedelta(seconds=10),
@@ -331,7 +381,13 @@ def whole_snapshot() -> Snapshot:
 
 def main() -> None:
     """Write the generated parts of all pages anew."""
-    parts = {CLI: cli_parts(), CONFIG: config_parts(), JSON: json_parts(), README: readme_parts()}
+    parts = {
+        CLI: cli_parts(),
+        CONFIG: config_parts(),
+        JSON: json_parts(),
+        README: readme_parts(),
+        SERVERS: servers_parts(),
+    }
     for page, of_page in parts.items():
         page.write_text(filled(page.read_text(), of_page))
 

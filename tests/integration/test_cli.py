@@ -67,6 +67,16 @@ def test_check_config_names_the_pools_and_targets_of_a_good_file(world: World) -
     assert done.stdout == f"config.yaml: ok\npool {POOL}\npublished as zone file {world.zone_file}\n"
 
 
+def test_check_config_warns_of_answers_that_full_pools_make_too_large(world: World) -> None:
+    world.site.pool |= {"max_records": 80, "families": ["ipv4"], "min_members": 1}
+    done = world.site.poolmgr("check-config")
+    assert (done.returncode, done.stderr) == (0, "")
+    (warning,) = [line for line in done.stdout.splitlines() if line.startswith("warning: ")]
+    assert re.fullmatch(
+        rf"warning: with all its members, {re.escape(POOL)} A: the answer has 1\d\d\d octets, over 1232 .*", warning
+    )
+
+
 def test_check_config_reports_every_problem_of_a_bad_file(world: World) -> None:
     world.site.config["crawl"]["deadline"] = 3
     world.site.config["policy"] = {"min_cohort": 0}
@@ -246,8 +256,8 @@ def test_a_keyserver_with_ipv6_is_published_with_its_aaaa_record(world: World) -
     assert "pool\t300\tIN\tAAAA\t::1\n" in world.zone_file.read_text()
 
 
-def on_a_terminal(site: Site, *words: str) -> tuple[int, str]:
-    """Run poolmgr with a terminal for all that it says; return its exit code and that."""
+def on_a_terminal(site: Site, *words: str, columns: int = 120) -> tuple[int, str]:
+    """Run poolmgr with a terminal of so many columns for all that it says; return its exit code and that."""
     terminal, theirs = pty.openpty()
     try:
         process = subprocess.Popen(
@@ -256,7 +266,7 @@ def on_a_terminal(site: Site, *words: str) -> tuple[int, str]:
             stdin=subprocess.DEVNULL,
             stdout=theirs,
             stderr=theirs,
-            env={"PATH": os.environ["PATH"], "TERM": "xterm", "COLUMNS": "120"},
+            env={"PATH": os.environ["PATH"], "TERM": "xterm", "COLUMNS": str(columns)},
         )
     finally:
         os.close(theirs)
@@ -345,3 +355,20 @@ def test_the_help_of_every_command_fits_and_tells_every_option(words: tuple[str,
     assert max(map(len, done.stdout.splitlines())) <= 100
     assert "\\" not in done.stdout, "a mark for click is shown"
     assert all(param.help for param in command.params if isinstance(param, click.Option))
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_what_a_plan_says_is_folded_on_a_terminal_and_whole_in_a_pipe(world: World, columns: int) -> None:
+    site = world.site
+    site.pool |= {"srv": ["pgpkey-http"], "txt": True, "min_members": 9}
+    site.config["zone"]["serial"] = "increment"
+    assert site.call("crawl").returncode == 0
+    for words in (["plan"], ["status"], ["check-config"]):
+        piped = site.poolmgr(*words)
+        whole = [*piped.stdout.splitlines(), *piped.stderr.splitlines()]
+        code, text = on_a_terminal(site, *words, columns=columns)
+        shown = text.splitlines()
+        assert code == piped.returncode
+        assert "".join("".join(shown).split()) == "".join("".join(whole).split())
+        assert all(len(line) <= columns or " " not in line.strip() for line in shown)
+        assert words != ["plan"] or max(map(len, whole)) > 80, "there is something to fold"

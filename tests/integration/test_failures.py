@@ -129,7 +129,7 @@ def test_a_frozen_zone(tmp_path: Path, need: Need, make_site: MakeSite) -> None:
         site = make_site(named, named.key_file)
         named.rndc("freeze", ORIGIN)
         told = sentence(run(site), named, named.key_file)
-        assert told.startswith("refuses the update: the zone is frozen (rndc thaw), static or a secondary there, or ")
+        assert told.startswith("refuses the update: the zone is frozen (rndc thaw, knotc zone-thaw), static or ")
         assert told.endswith(" (REFUSED)")
         assert published(named) == UNTOUCHED
         named.rndc("thaw", ORIGIN)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import poolmgr.past
 import poolmgr.pipeline
 from poolmgr.config import Config, load_config
 from poolmgr.crawl.observer import Observer
@@ -64,7 +65,7 @@ class World:
         for keyserver in self.lost:
             keyserver.requests.clear()
         self.snapshot = make(self._config)
-        _, rows = poolmgr.pipeline.report(self._config, None)
+        _, rows = poolmgr.past.report(self._config, None)
         self.states = {row.keyserver: row.state for row in rows}
 
     @property

@@ -138,3 +138,30 @@ def test_an_export_that_finds_no_room_leaves_the_old_file(world: World) -> None:
     assert sorted(world.disk.path.iterdir()) == files
     assert world.succeed("export", "-o", "state/crawls.jsonl") == ""
     assert exported.read_bytes().count(b"\n") == 2
+
+
+def test_a_zone_file_on_a_full_disk_stays_and_so_does_the_one_before_it(world: World) -> None:
+    world.site.config["state"]["folder"] = "store"
+    world.site.config["publish"][0]["file"] = "state/keys.zone"
+    file = world.disk.path / "keys.zone"
+    kept = world.disk.path / "keys.zone.prev"
+    world.succeed("run")
+    world.lab.mesh.stop(world.last)
+    world.succeed("run")
+    world.lab.mesh.start(world.last)
+    before = {path: path.read_bytes() for path in (file, kept)}
+    assert (str(world.last.address).encode() in before[file], len(before[file]) < BLOCK) == (False, True)
+    # No room for the new file, then none for the old one beside it.
+    for free in (0, BLOCK):
+        world.disk.fill(free=free)
+        code, _, errors = world.poolmgr("run")
+        assert code == 1
+        assert (
+            f"cannot read or replace zone file {world.site.folder}/state/keys.zone: No space left on device" in errors
+        )
+        assert {path: path.read_bytes() for path in world.disk.path.glob("*zone*")} == before
+        world.disk.empty()
+    world.disk.fill(free=2 * BLOCK)
+    world.succeed("run")
+    assert str(world.last.address).encode() in file.read_bytes()
+    assert kept.read_bytes() == before[file]

@@ -14,8 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 import poolmgr.errors
-from poolmgr.cli import EXIT_TO_DO, main
+from poolmgr.cli import main
 from poolmgr.errors import PoolmgrError
+from poolmgr.zone_commands import EXIT_TO_DO
 from tests import reference
 from tests.conftest import Need
 

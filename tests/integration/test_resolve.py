@@ -49,12 +49,19 @@ def test_both_families_are_asked_for_once(nameserver: Nameserver) -> None:
     nameserver.records["a.test"] = ["127.0.0.7", "::7", "127.0.0.8"]
     answer = look_up(nameserver, "a.test")
     assert (found(answer), answer.problem) == (["127.0.0.7", "127.0.0.8", "::7"], None)
+    assert answer.is_canonical is True
     assert sorted(nameserver.asked) == [("a.test", "A"), ("a.test", "AAAA")]
 
 
 def test_an_alias_leads_to_its_addresses(nameserver: Nameserver) -> None:
     nameserver.records |= {"a.test": ["127.0.0.7"], "b.test": ["c.test"], "c.test": ["a.test"]}
-    assert found(look_up(nameserver, "b.test")) == ["127.0.0.7"]
+    answer = look_up(nameserver, "b.test")
+    assert (found(answer), answer.is_canonical) == (["127.0.0.7"], False)
+
+
+def test_a_name_with_one_family_has_it_itself_where_the_other_is_known_to_be_none(nameserver: Nameserver) -> None:
+    nameserver.records["a.test"] = ["127.0.0.7"]
+    assert look_up(nameserver, "a.test").is_canonical is True
 
 
 def test_a_thousand_addresses_come_over_tcp(nameserver: Nameserver) -> None:
@@ -67,7 +74,7 @@ def test_one_family_failing_is_no_problem_where_the_other_answers(nameserver: Na
     nameserver.records["half.test"] = ["127.0.0.7"]
     nameserver.faults["half.test"] = fault
     answer = look_up(nameserver, "half.test")
-    assert (found(answer), answer.problem) == (["127.0.0.7"], None)
+    assert (found(answer), answer.problem, answer.is_canonical) == (["127.0.0.7"], None, None)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import pytest
 
 from poolmgr.crawl.place import Target
 from poolmgr.crawl.probe import Canary, Exchange, probe, questions
-from poolmgr.crawl.transport import load_trust
+from poolmgr.crawl.trust import load_trust
 from poolmgr.errors import PoolmgrError
 from poolmgr.hosts import IPAddress, parse_host
 from poolmgr.model import Ask, Endpoint, Outcome, Probe, Service

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import yaml
 
-from poolmgr import past, pipeline
+from poolmgr import past
 from poolmgr.config import Config, load_config
 from poolmgr.hosts import Host, IPAddress, host_text, parse_host
 from poolmgr.model import Ask, Endpoint, Keyserver, KeyserverAddress, Outcome, Peer, Probe, Service, Snapshot, Stats
@@ -89,7 +89,7 @@ def _measured(folder: Path, days: float, addresses: int) -> Iterator[tuple[str, 
     yield "bytes a crawl", f"{size / count:.0f}"
     yield "the same over the crawl's compressed JSON", f"{size / count / whole:.2f}"
     yield "store one crawl, CPU ms", f"{saving * 1000:.0f}"
-    yield "read and judge the newest, CPU ms", f"{_seconds(lambda: pipeline.report(config, None)) * 1000:.0f}"
+    yield "read and judge the newest, CPU ms", f"{_seconds(lambda: past.report(config, None)) * 1000:.0f}"
     yield "read for a replay, CPU ms a crawl", f"{reading * 1000:.2f}"
     yield "the same over decoding its JSON", f"{reading / decoding:.2f}"
     yield "backtest of one policy, CPU s", f"{one:.0f}"

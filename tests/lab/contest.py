@@ -22,9 +22,10 @@ import dns.name
 
 from poolmgr.hosts import IPAddress, address_order, host_name
 from poolmgr.judge.history import History, judge_next
+from poolmgr.judge.policy import Policy
 from poolmgr.judge.selection import Members, select
-from poolmgr.judge.verdict import Policy
-from poolmgr.model import Family, Outcome, Pool, Service, Snapshot, State
+from poolmgr.model import Family, Outcome, Service, Snapshot, State
+from poolmgr.pools import Pool
 from tests.lab.lives import HOME
 from tests.lab.prior import Addresses, Alg5, BitcoinSeeder, Gdnsd, Instant, NtpPool, Prior, SksKeyserversNet
 from tests.lab.simulator import POOL_HOST, START, Simulation

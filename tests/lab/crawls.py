@@ -17,9 +17,10 @@ from poolmgr.crawl.probe import Canary, Exchange
 from poolmgr.crawl.resolve import Nameservers
 from poolmgr.crawl.spider import Crawl, crawl
 from poolmgr.hosts import host_name, host_text, parse_host
+from poolmgr.judge.policy import Policy
 from poolmgr.judge.selection import select
-from poolmgr.judge.verdict import Policy
-from poolmgr.model import Ask, Family, Keyserver, KeyserverAddress, Outcome, Pool, ReasonCode, Service, Snapshot, State
+from poolmgr.model import Ask, Family, Keyserver, KeyserverAddress, Outcome, ReasonCode, Service, Snapshot, State
+from poolmgr.pools import Pool
 from tests.build import judge
 from tests.lab.mesh import About, Fault, LabKeyserver, Mesh
 from tests.lab.nameserver import Nameserver

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -76,6 +77,19 @@ class SmallDisk:
     def empty(self) -> None:
         """Make the room again that `fill` took."""
         self._ballast.unlink()
+
+    @contextlib.contextmanager
+    def read_only(self) -> Iterator[None]:
+        """Let nobody write to it while the block runs."""
+        self._remount("ro")
+        try:
+            yield
+        finally:
+            self._remount("rw")
+
+    def _remount(self, option: str) -> None:
+        done = self.run("mount", "-o", f"remount,{option}", str(self._folder), folder=Path("/"))
+        assert done.returncode == 0, done
 
     @property
     def _ballast(self) -> Path:

@@ -26,6 +26,7 @@ from itertools import cycle, islice, pairwise
 from pathlib import Path
 from typing import Any
 
+from poolmgr.publish.zonefile import previous_path
 from tests.lab.mesh import Mesh
 from tests.lab.nameserver import Nameserver
 from tests.lab.nsd import Nsd
@@ -51,8 +52,9 @@ class Stage(enum.IntEnum):
     CRAWL = 2  # a connection to a keyserver
     PLAN = 3  # the stored crawl
     CHECK = 4  # the temporary file
-    RELOAD = 5  # the new zone file
-    END = 6  # the stored publication
+    KEEP = 5  # the old zone file beside the new one
+    RELOAD = 6  # the new zone file
+    END = 7  # the stored publication
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class _Traces:
     crawls: int
     publications: int
     zone: bytes
+    kept: bytes
 
 
 class Killing:
@@ -154,6 +157,7 @@ class Killing:
         if is_new:
             assert self._is_wanted(zone), f"neither the old nor the new zone: {zone!r}"
             assert _serial(zone) > _serial(before.zone)
+        assert self._kept() in {before.kept, before.zone}, f"not a zone that was served: {self._kept()!r}"
         return Kill(self._stage(before), is_new)
 
     def _wait_for(self, stage: Stage, process: subprocess.Popen[bytes], before: _Traces) -> float:
@@ -167,6 +171,7 @@ class Killing:
             Stage.CRAWL: now.connections > before.connections,
             Stage.PLAN: now.crawls > before.crawls,
             Stage.CHECK: bool(self.temporary_files()),
+            Stage.KEEP: now.kept != before.kept,
             Stage.RELOAD: now.zone != before.zone,
             Stage.END: now.publications > before.publications,
         }
@@ -177,7 +182,12 @@ class Killing:
             counts = "SELECT (SELECT count(*) FROM crawl), (SELECT count(*) FROM publication)"
             crawls, publications = database.execute(counts).fetchone()
         connections = sum(self._mesh.connections.values())
-        return _Traces(connections, crawls, publications, self.zone_file.read_bytes())
+        return _Traces(connections, crawls, publications, self.zone_file.read_bytes(), self._kept())
+
+    def _kept(self) -> bytes:
+        """Return the file that the last one took the place of, nothing where there is none."""
+        kept = previous_path(self.zone_file)
+        return kept.read_bytes() if kept.exists() else b""
 
     def _store(self) -> contextlib.closing[sqlite3.Connection]:
         return contextlib.closing(sqlite3.connect(self.site.folder / "state" / "poolmgr.sqlite"))

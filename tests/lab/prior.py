@@ -18,8 +18,9 @@ from typing import ClassVar, Protocol
 import dns.name
 
 from poolmgr.hosts import Host, IPAddress, host_name
-from poolmgr.judge.verdict import Policy
-from poolmgr.model import Ask, Family, Keyserver, KeyserverAddress, Pool, Service, Snapshot, State
+from poolmgr.judge.policy import Policy
+from poolmgr.model import Ask, Family, Keyserver, KeyserverAddress, Service, Snapshot, State
+from poolmgr.pools import Pool
 from tests.build import judge
 
 Addresses = frozenset[IPAddress]

@@ -159,6 +159,11 @@ class Running(ABC):
 
     _daemon: Daemon
 
+    @property
+    def pid(self) -> int:
+        """The process id of the server. Raises LabError where it does not run."""
+        return self._daemon.pid
+
     @abstractmethod
     def start(self) -> None:
         """Start the server and return when it answers."""

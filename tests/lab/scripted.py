@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from ipaddress import IPv4Address
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 Answer = Callable[[bytes], Iterable[bytes]]
 """Takes the wire form of a request; what it yields is sent piece by piece, then the connection is closed."""
@@ -56,10 +56,13 @@ class Scripted:
                 return
             # The other side may be gone before the last piece: that is what some tests are about.
             with connection, contextlib.suppress(ConnectionError):
-                wire = read_message(connection)
-                self.requests.append(wire)
-                for piece in self._answer(wire):
-                    connection.sendall(piece)
+                self._converse(connection)
+
+    def _converse(self, connection: socket.socket) -> None:
+        wire = read_message(connection)
+        self.requests.append(wire)
+        for piece in self._answer(wire):
+            connection.sendall(piece)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -71,3 +74,26 @@ class Scripted:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join()
+
+
+class Conversing(Scripted):
+    """Serves `talk` over TCP: it takes the requests of a connection as they come, and what it yields is sent.
+
+    The connection is closed at its end. `connections` is how many there were so far.
+    """
+
+    def __init__(self, talk: Callable[[Iterator[bytes]], Iterable[bytes]]) -> None:
+        super().__init__(lambda _: ())
+        self.connections = 0
+        self._talk = talk
+
+    def _converse(self, connection: socket.socket) -> None:
+        self.connections += 1
+        with connection.makefile("rb") as stream:
+            for piece in self._talk(self._incoming(stream)):
+                connection.sendall(piece)
+
+    def _incoming(self, stream: IO[bytes]) -> Iterator[bytes]:
+        while head := stream.read(2):
+            self.requests.append(stream.read(int.from_bytes(head)))
+            yield self.requests[-1]

@@ -25,7 +25,7 @@ from typing import IO
 from poolmgr.crawl.place import Target
 from poolmgr.crawl.probe import Canary, Exchange, probe, questions
 from poolmgr.crawl.tasks import Tasks
-from poolmgr.crawl.transport import load_trust
+from poolmgr.crawl.trust import load_trust
 from poolmgr.hosts import IPAddress, parse_host
 from poolmgr.model import Ask, Endpoint, Probe, Service
 from tests.lab.authority import Authority, Identity

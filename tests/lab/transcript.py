@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.lab.demo import FOLDER_PREFIX
 
 ROOT = Path(__file__).parents[2]
-COLUMNS = 100
+COLUMNS = 120
 """Width of the terminal: what fits a page on the web."""
 
 _FIRST_SERIAL = 1795435200
