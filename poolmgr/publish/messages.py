@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import dns.name
 import dns.update
@@ -36,9 +36,10 @@ def update_message(
     return message
 
 
-def pool_of(owner: dns.name.Name, pools: Iterable[dns.name.Name]) -> dns.name.Name:
+def pool_of(owner: dns.name.Name, pools: Collection[dns.name.Name]) -> dns.name.Name:
     """Return the pool that `owner` is the name of or lies below, the nearest; `owner` where there is none."""
-    return max((pool for pool in pools if owner.is_subdomain(pool)), key=len, default=owner)
+    above = (dns.name.Name(owner.labels[first:]) for first in range(len(owner.labels)))
+    return next((name for name in above if name in pools), owner)
 
 
 def split(
@@ -50,20 +51,36 @@ def split(
     applied whole or not at all. Raises PublishError where those of one pool do not fit.
     """
     together: dict[dns.name.Name, list[Change]] = {}
+    names = frozenset(pools)
     for change in changes:
-        together.setdefault(pool_of(change.key[0], pools), []).append(change)
-    everything = [change for group in together.values() for change in group]
-    if not everything or fits(everything):
-        return (tuple(everything),) if everything else ()
-    messages: list[list[Change]] = []
-    for pool, group in together.items():
-        if messages and fits([*messages[-1], *group]):
-            messages[-1] += group
-        elif fits(group):
-            messages.append(list(group))
-        else:
+        together.setdefault(pool_of(change.key[0], names), []).append(change)
+    groups = list(together.items())
+    messages = []
+    while groups:
+        count = _most(groups, fits)
+        if not count:
             raise PublishError(
-                f"what changes in {name_text(pool)} is larger than the 65535 octets that one message may have, nothing "
-                "was sent: lower max_records, or let fewer change at once (max_added, max_removed)"
+                f"what changes in {name_text(groups[0][0])} is larger than the 65535 octets that one message may have, "
+                "nothing was sent: lower max_records, or let fewer change at once (max_added, max_removed)"
             )
-    return tuple(map(tuple, messages))
+        messages.append(tuple(_joined(groups[:count])))
+        groups = groups[count:]
+    return tuple(messages)
+
+
+def _joined(groups: Iterable[tuple[dns.name.Name, list[Change]]]) -> list[Change]:
+    return [change for _, group in groups for change in group]
+
+
+def _most(groups: Sequence[tuple[dns.name.Name, list[Change]]], fits: Callable[[Sequence[Change]], bool]) -> int:
+    """Return how many of `groups`, from the first on, fit together.
+
+    All are tried first, since most often they do; to render a message takes long.
+    """
+    if fits(_joined(groups)):
+        return len(groups)
+    low, high = 0, len(groups)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(_joined(groups[:middle])) else (low, middle)
+    return low

@@ -232,7 +232,8 @@ class Rfc2136Publisher:
         if self._primary.marker is None:
             return ()
         changed = {change.key for change in changes}
-        pools = dict.fromkeys(pool_of(change.key[0], self._pools) for change in changes)
+        names = frozenset(self._pools)
+        pools = dict.fromkeys(pool_of(change.key[0], names) for change in changes)
         keys = (marker_key(pool) for pool in pools)
         return tuple(plan.records[key] for key in keys if key in plan.records and key not in changed)
 
