@@ -205,41 +205,40 @@ def killed_before_the_answer(cell: Cell) -> Outcome:
 
 
 def full_state(cell: Cell) -> Outcome:
-    with _world(cell) as world, _state_on_disk(world) as disk:
-        world.turn()
-        disk.fill(free=0)
-        seen = world.fails_on(disk)
-        disk.empty()
-        _run_on(disk, world)
-    return seen
+    return _broken(cell, _state_on_disk, _full)
 
 
 def read_only_state(cell: Cell) -> Outcome:
-    with _world(cell) as world, _state_on_disk(world) as disk:
-        world.turn()
-        with disk.read_only():
-            seen = world.fails_on(disk)
-        _run_on(disk, world)
-    return seen
+    return _broken(cell, _state_on_disk, SmallDisk.read_only)
 
 
 def full_zone_folder(cell: Cell) -> Outcome:
-    with _world(cell) as world, _zone_on_disk(world) as disk:
-        world.turn()
-        disk.fill(free=0)
-        seen = world.fails_on(disk)
-        disk.empty()
-        _run_on(disk, world)
-    return seen
+    return _broken(cell, _zone_on_disk, _full)
 
 
 def read_only_zone_folder(cell: Cell) -> Outcome:
-    with _world(cell) as world, _zone_on_disk(world) as disk:
+    return _broken(cell, _zone_on_disk, SmallDisk.read_only)
+
+
+def _broken(
+    cell: Cell,
+    placed: Callable[[World], contextlib.AbstractContextManager[SmallDisk]],
+    breaking: Callable[[SmallDisk], contextlib.AbstractContextManager[None]],
+) -> Outcome:
+    """Let a run fail on a disk while that is broken, and the next one succeed."""
+    with _world(cell) as world, placed(world) as disk:
         world.turn()
-        with disk.read_only():
+        with breaking(disk):
             seen = world.fails_on(disk)
         _run_on(disk, world)
     return seen
+
+
+@contextlib.contextmanager
+def _full(disk: SmallDisk) -> Iterator[None]:
+    disk.fill(free=0)
+    yield
+    disk.empty()
 
 
 @contextlib.contextmanager
